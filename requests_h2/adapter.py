@@ -1,0 +1,128 @@
+"""The transport adapter that requests mounts."""
+
+from __future__ import annotations
+
+import functools
+import ssl
+from typing import Any, Literal
+
+import requests
+from requests.adapters import DEFAULT_POOLBLOCK, DEFAULT_POOLSIZE, DEFAULT_RETRIES, HTTPAdapter
+from urllib3 import PoolManager, Retry
+
+from .exceptions import HTTP2RequiredError, RequestBodyError
+from .pool import HTTP2ConnectionPool
+
+
+class HTTP2Adapter(HTTPAdapter):
+    """``requests.adapters.HTTPAdapter`` that speaks HTTP/2 where the server does.
+
+    Usage::
+
+        session = requests.Session()
+        session.mount("https://", requests_h2.HTTP2Adapter())
+
+    All threads that use the session share one connection for each origin, until the server's
+    stream limit makes it open another. Servers without HTTP/2 are served over HTTP/1.1, on the same
+    socket, exactly as by the stock adapter.
+
+    :param pool_connections: origins whose connections are kept.
+    :param pool_maxsize: HTTP/2 connections to one origin at most, and connections kept for it
+        over HTTP/1.1.
+    :param max_retries: as for the stock adapter; ``urllib3.Retry`` works the same. Requests that a
+        server certainly did not process are sent again apart from it.
+    :param pool_block: whether ``pool_maxsize`` also limits HTTP/1.1 connections in use.
+    :param http2: ``True``; ``False`` for the stock adapter's behaviour; ``"required"`` to raise
+        ``requests.exceptions.ConnectionError`` when the server does not speak HTTP/2.
+    :param ssl_context: used for every TLS connection, with the request's ``verify`` and ``cert``
+        applied to it as urllib3 does.
+    """
+
+    __attrs__ = [*HTTPAdapter.__attrs__, "_http2"]  # noqa: RUF012  # as requests declares it
+
+    def __init__(
+        self,
+        pool_connections: int = DEFAULT_POOLSIZE,
+        pool_maxsize: int = DEFAULT_POOLSIZE,
+        max_retries: int | Retry = DEFAULT_RETRIES,
+        pool_block: bool = DEFAULT_POOLBLOCK,
+        *,
+        http2: bool | Literal["required"] = True,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        if http2 not in (True, False, "required"):
+            raise ValueError(f'http2 must be True, False or "required", not {http2!r}')
+        self._http2 = http2
+        self._ssl_context = ssl_context
+        super().__init__(pool_connections, pool_maxsize, max_retries, pool_block)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Needed by init_poolmanager, which the class above calls; a context cannot be pickled.
+        self._ssl_context = None
+        self._http2 = state["_http2"]
+        super().__setstate__(state)  # type: ignore[misc]  # HTTPAdapter has it
+
+    def init_poolmanager(
+        self,
+        connections: int,
+        maxsize: int,
+        block: bool = DEFAULT_POOLBLOCK,
+        **pool_kwargs: Any,
+    ) -> None:
+        if self._ssl_context is not None:
+            pool_kwargs.setdefault("ssl_context", self._ssl_context)
+        super().init_poolmanager(connections, maxsize, block, **pool_kwargs)
+        self._use_http2_pools(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
+        known = proxy in self.proxy_manager
+        if self._ssl_context is not None:
+            proxy_kwargs.setdefault("ssl_context", self._ssl_context)
+        manager = super().proxy_manager_for(proxy, **proxy_kwargs)
+        if not known:
+            self._use_http2_pools(manager)
+        return manager
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: Any = True,
+        cert: Any = None,
+        proxies: Any = None,
+    ) -> requests.Response:
+        """As ``HTTPAdapter.send``. What a request body's iterator raises comes out unchanged."""
+        if self._http2 == "required" and (request.url or "").lower().startswith("http://"):
+            raise requests.exceptions.ConnectionError(
+                'http2="required", but HTTP/2 needs TLS: the URL is http://', request=request
+            )
+        try:
+            return super().send(request, stream, timeout, verify, cert, proxies)
+        except RequestBodyError as error:
+            raise error.original from None
+        except HTTP2RequiredError as error:
+            raise requests.exceptions.ConnectionError(error, request=request) from error
+
+    def close(self) -> None:
+        """Close idle connections; those in use finish their streams and then close."""
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118  # not a mapping one may iterate over
+                pool = manager.pools.get(key)
+                if isinstance(pool, HTTP2ConnectionPool):
+                    pool.drain("the adapter was closed")
+        super().close()
+
+    def _use_http2_pools(self, manager: PoolManager) -> None:
+        """Swap the class of a manager's https pools. Options go by ``partial``: unknown keywords
+        would break the manager's pool keys.
+        """
+        if self._http2 is False:
+            return
+        stock: Any = manager.pool_classes_by_scheme["https"]
+        manager.pool_classes_by_scheme = {
+            **manager.pool_classes_by_scheme,
+            "https": functools.partial(  # type: ignore[dict-item]
+                HTTP2ConnectionPool, http2=self._http2, connection_cls=stock.ConnectionCls
+            ),
+        }

@@ -1,0 +1,139 @@
+"""Request bodies: what requests hands over, as pieces with a checked length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from urllib3.exceptions import InvalidHeader, UnrewindableBodyError
+from urllib3.util.request import body_to_chunks, rewind_body, set_file_position
+
+from .connection import Connection
+from .exceptions import RequestBodyError
+from .fields import Headers, declared_length
+from .stream import Stream
+
+_BLOCK_SIZE = 65_536
+
+
+class RequestBody:
+    """One request's body, read piece by piece and never as a whole.
+
+    :param body: ``None``, ``str``, ``bytes``, a buffer, anything with ``read`` or an iterable.
+    :param headers: the caller's; a Content-Length among them binds the body.
+    :raises InvalidHeader: when that Content-Length is no number or not the body's length.
+    :raises TypeError: for a body that can be none of these.
+    """
+
+    def __init__(self, body: Any, method: str, headers: Headers) -> None:
+        self._body = body
+        self._method = method
+        self._position = set_file_position(body, None)
+        known = body_to_chunks(body, method=method, blocksize=_BLOCK_SIZE).content_length
+        declared = declared_length(headers)
+        if known is not None and declared is not None and known != declared:
+            raise InvalidHeader(
+                f"Content-Length is {declared} but the body has {known} bytes; "
+                "leave the header out and requests sets it"
+            )
+        self.length = known
+        """Octets for a Content-Length of our own, when the body tells them."""
+        self._expected = declared if known is None else known
+        self.started = False
+
+    @property
+    def empty(self) -> bool:
+        """Whether END_STREAM goes on HEADERS."""
+        return self._body is None or self._expected == 0
+
+    def pieces(self) -> Iterator[tuple[memoryview, bool]]:
+        """Pairs of octets and whether they are the last.
+
+        :raises RequestBodyError: carrying what the caller's iterator or file raised.
+        :raises InvalidHeader: when the body does not have the length that was declared.
+        """
+        self.started = True
+        chunks = self._chunks()
+        sent = 0
+        for chunk in chunks:
+            sent += len(chunk)
+            if self._expected is None:
+                yield chunk, False
+                continue
+            # RFC 9113 section 8.1.1: the peer would see a malformed request.
+            if sent > self._expected or (sent == self._expected and next(chunks, None)):
+                raise InvalidHeader(f"the body is longer than its Content-Length {self._expected}")
+            yield chunk, sent == self._expected
+        if self._expected is None:
+            yield memoryview(b""), True
+        elif sent < self._expected:
+            raise InvalidHeader(f"the body ended after {sent} of {self._expected} bytes")
+
+    def rewind(self) -> bool:
+        """Make the body ready to be sent again; false when it cannot be."""
+        if not self.started or self._body is None or isinstance(self._body, (str, bytes)):
+            return True
+        if self._position is None:
+            return False
+        try:
+            rewind_body(self._body, self._position)
+        except UnrewindableBodyError:
+            return False
+        return True
+
+    def _chunks(self) -> Iterator[memoryview]:
+        chunks = body_to_chunks(self._body, method=self._method, blocksize=_BLOCK_SIZE).chunks
+        iterator = iter(chunks or ())
+        while True:
+            try:
+                chunk: Any = next(iterator)  # typed bytes, but users yield str too
+                data = memoryview(chunk.encode() if isinstance(chunk, str) else chunk).cast("B")
+            except StopIteration:
+                return
+            except Exception as error:
+                raise RequestBodyError(error) from error
+            if data:
+                yield data
+
+
+class Upload:
+    """Sends one body on one stream, whenever a thread gives it the time.
+
+    The first is the one that sends the request; when final 2xx headers come before the body is
+    sent, whoever reads the response drives the rest (full duplex without a second thread).
+    """
+
+    def __init__(
+        self, connection: Connection, stream: Stream, body: RequestBody, timeout: float | None
+    ) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._timeout = timeout
+        self._pieces = body.pieces()
+        self._rest = memoryview(b"")
+        self._last = False
+        self.done = False
+
+    def advance(self, until: Callable[[], bool]) -> None:
+        """Send until the body ends, the peer wants no more of it, or ``until()`` is true.
+
+        :param until: asked under the connection's lock.
+        :raises TimeoutError: when nothing could be sent for the read timeout.
+        :raises StreamFault: when the stream failed without a response.
+        """
+        while not self.done:
+            if not self._rest:
+                self._rest, self._last = next(self._pieces)
+            sent = self._connection.send_some(self._stream, self._rest, self._last)
+            if sent is None:
+                self._connection.stop_sending(self._stream)
+                self.done = True
+            elif sent == len(self._rest):
+                self._rest = memoryview(b"")
+                self.done = self._last
+            else:
+                self._rest = self._rest[sent:]
+                if not sent:
+                    self._connection.wait_to_send(self._stream, until, self._timeout)
+            if until():
+                return

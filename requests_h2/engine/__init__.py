@@ -1,0 +1,1 @@
+"""The protocol seam: bytes in, events out; commands in, bytes out. No I/O here."""

@@ -1,0 +1,142 @@
+"""What an HTTP/2 engine is: the interface and the events.
+
+An engine is sans-IO and knows one connection. It is not thread-safe: the connection's lock guards
+it. The contract of its user: :meth:`Engine.receive` bytes, act on the events, take the output, and
+do so again until both are empty, because taking output may bring events to light.
+
+Division of labour: the engine frames, compresses, keeps both flow-control windows and every
+stream's state, and turns whatever the peer does wrong on one stream into a
+:class:`StreamReset` of that stream. What a response means (status, field and length checks, who
+waits for it) is decided above it, once for all engines.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+from hpack import HeaderTuple
+
+from ..fields import Fields
+
+DEFAULT_WINDOW = 65_535
+"""Initial flow-control window before SETTINGS, in octets (RFC 9113 section 6.9.2)."""
+MAX_WINDOW = 2**31 - 1
+MAX_FRAME_SIZE = 16_384
+"""The largest frame payload we accept, in octets: SETTINGS_MAX_FRAME_SIZE's default."""
+ASSUMED_CONCURRENT_STREAMS = 100
+"""Streams opened before the peer's SETTINGS arrive, or when they set no limit."""
+
+
+class HeadersReceived(NamedTuple):
+    """A field section: informational, final or trailers, by its place and its ``:status``."""
+
+    stream_id: int
+    fields: Fields
+    end_stream: bool
+
+
+class DataReceived(NamedTuple):
+    """One DATA frame. ``flow_size`` is its flow-controlled length, padding included."""
+
+    stream_id: int
+    data: bytes
+    flow_size: int
+    end_stream: bool
+
+
+class StreamReset(NamedTuple):
+    """A stream ended early, by the peer or (``remote`` false) by the engine for ``reason``."""
+
+    stream_id: int
+    error_code: int
+    remote: bool
+    reason: str = ""
+
+
+class GoAwayReceived(NamedTuple):
+    """The peer takes no streams above ``last_stream_id`` (RFC 9113 section 6.8)."""
+
+    last_stream_id: int
+    error_code: int
+    debug: bytes
+
+
+class SendWindowOpened(NamedTuple):
+    """More can be sent, or the stream limit changed: writers and slot waiters look again."""
+
+
+class ConnectionFailed(NamedTuple):
+    """The peer broke the protocol; a GOAWAY is in the output and nothing more is accepted."""
+
+    error_code: int
+    reason: str
+
+
+Event = (
+    HeadersReceived
+    | DataReceived
+    | StreamReset
+    | GoAwayReceived
+    | SendWindowOpened
+    | ConnectionFailed
+)
+
+
+class Engine(abc.ABC):
+    """One HTTP/2 client connection without its socket."""
+
+    name: ClassVar[str]
+
+    @property
+    @abc.abstractmethod
+    def open_streams(self) -> int:
+        """Streams that count against the peer's limit (RFC 9113 section 5.1.2)."""
+
+    @property
+    @abc.abstractmethod
+    def max_concurrent_streams(self) -> int:
+        """The peer's SETTINGS_MAX_CONCURRENT_STREAMS, or the assumption before it is known."""
+
+    @property
+    @abc.abstractmethod
+    def max_header_list_size(self) -> int | None:
+        """The peer's SETTINGS_MAX_HEADER_LIST_SIZE in octets, ``None`` when it sets no limit."""
+
+    @property
+    @abc.abstractmethod
+    def has_stream_ids(self) -> bool:
+        """Whether another stream can be opened on this connection at all."""
+
+    @abc.abstractmethod
+    def receive(self, data: memoryview) -> list[Event]:
+        """Take bytes from the peer, in any portions. Never raises for what they hold."""
+
+    @abc.abstractmethod
+    def take_output(self) -> bytearray:
+        """The bytes to send since the last call; the caller owns the result."""
+
+    @abc.abstractmethod
+    def open_stream(self, fields: Sequence[HeaderTuple], end_stream: bool) -> int:
+        """Send HEADERS on a new stream; returns its id. The fields are already checked."""
+
+    @abc.abstractmethod
+    def send_capacity(self, stream_id: int) -> int:
+        """Octets of DATA that both windows allow now; may be negative (section 6.9.2)."""
+
+    @abc.abstractmethod
+    def send_data(self, stream_id: int, data: memoryview, end_stream: bool) -> None:
+        """Queue DATA, split into frames; the caller respects :meth:`send_capacity`."""
+
+    @abc.abstractmethod
+    def send_window_update(self, stream_id: int, increment: int) -> None:
+        """Give credit to a stream, or to the connection (id 0); no-op for a closed stream."""
+
+    @abc.abstractmethod
+    def reset_stream(self, stream_id: int, error_code: int) -> None:
+        """Send RST_STREAM and forget the stream; no-op when it is closed already."""
+
+    @abc.abstractmethod
+    def go_away(self, error_code: int) -> None:
+        """Queue GOAWAY. Receiving and accepted streams go on."""

@@ -1,0 +1,105 @@
+"""What can go wrong on a stream, and the one table that maps it to urllib3's exceptions.
+
+Nothing in this module reaches a caller of requests: the pool maps a :class:`StreamFault` by
+:func:`to_urllib3`, urllib3 and ``requests.adapters.HTTPAdapter.send`` do the rest.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from h2.errors import ErrorCodes
+from urllib3.exceptions import HTTPError, ProtocolError
+
+_DEBUG_TEXT_LIMIT = 200
+
+
+class FaultKind(enum.Enum):
+    """Why a stream failed, as far as the decision to replay the request needs it."""
+
+    NOT_SENT = "nothing of the request was written"
+    REFUSED = "RST_STREAM with REFUSED_STREAM"
+    GOAWAY_UNPROCESSED = "GOAWAY with NO_ERROR and a last stream id below ours"
+    GOAWAY_ERROR_UNPROCESSED = "GOAWAY with an error and a last stream id below ours"
+    HTTP_1_1_REQUIRED = "RST_STREAM or GOAWAY with HTTP_1_1_REQUIRED"
+    CONNECTION_LOST = "the connection ended"
+    RESET = "RST_STREAM with any other error code"
+    PROTOCOL = "the peer broke the protocol"
+    LOCAL = "this side gave the stream up"
+
+
+class StreamFault(Exception):
+    """One stream ended without a complete response.
+
+    :param kind: what the replay table asks about.
+    :param message: for people; names the host, the stream and the HTTP/2 error.
+    :param error_code: the HTTP/2 error code (RFC 9113 section 7) where there is one.
+    :param progress: whether the connection that ends served another stream.
+    """
+
+    def __init__(
+        self,
+        kind: FaultKind,
+        message: str,
+        error_code: int | None = None,
+        progress: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.progress = progress
+        self.kind = kind
+        self.message = message
+        self.error_code = error_code
+
+
+class RemoteProtocolError(Exception):
+    """The peer sent on one stream what RFC 9113 or our limits forbid.
+
+    :param error_code: what RST_STREAM tells the peer.
+    """
+
+    def __init__(self, reason: str, error_code: int = ErrorCodes.PROTOCOL_ERROR) -> None:
+        super().__init__(reason)
+        self.error_code = error_code
+
+
+class RequestBodyError(Exception):
+    """Carries the exception of a caller's body iterator through ``urlopen``.
+
+    It is no OSError on purpose: urllib3 would wrap or swallow one, and retry. ``HTTP2Adapter.send``
+    unwraps it.
+    """
+
+    def __init__(self, original: Exception) -> None:
+        super().__init__(repr(original))
+        self.original = original
+
+
+class HTTP2RequiredError(HTTPError):
+    """``http2="required"`` and the server negotiated something else.
+
+    An HTTPError that ``urlopen`` does not retry: the answer would be the same.
+    """
+
+
+def to_urllib3(fault: StreamFault) -> ProtocolError:
+    """The urllib3 exception for a fault, with the fault as its cause."""
+    error = ProtocolError(fault.message, fault)
+    error.__cause__ = fault
+    return error
+
+
+def error_name(code: int) -> str:
+    """``REFUSED_STREAM (0x7)``; the bare number for a code that RFC 9113 does not register."""
+    try:
+        return f"{ErrorCodes(code).name} ({code:#x})"
+    except ValueError:
+        return f"error code {code:#x}"
+
+
+def debug_text(data: bytes) -> str:
+    """A peer's debug data, escaped and cut, ready to be put into a message; may be empty."""
+    if not data:
+        return ""
+    text = data[:_DEBUG_TEXT_LIMIT].decode("ascii", "backslashreplace")
+    escaped = text.encode("unicode_escape").decode("ascii")
+    return f'; debug data: "{escaped}{"..." if len(data) > _DEBUG_TEXT_LIMIT else ""}"'

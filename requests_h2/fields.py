@@ -1,0 +1,266 @@
+"""requests' headers to HTTP/2 field lists and back. Pure functions.
+
+Everything that can be wrong with a request is found here, before anything is encoded: HPACK is
+stateful, so a list that fails half-way would corrupt the connection (RFC 9113 section 4.3).
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from hpack import HeaderTuple, NeverIndexedHeaderTuple
+from urllib3.exceptions import InvalidHeader
+from urllib3.util import SKIP_HEADER
+
+from .exceptions import RemoteProtocolError
+
+Fields = list[tuple[bytes, bytes]]
+Headers = Mapping[Any, Any]
+"""As requests has them: names ``str`` or ``bytes``, values ``str``, ``bytes`` or ``int``."""
+
+# RFC 9110 section 5.6.2: token. Received names must be lowercase (RFC 9113 section 8.2).
+_is_token = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+_is_lowercase_token = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
+# RFC 9110 section 5.5: no control characters other than HTAB; RFC 9113 section 8.2.1.
+_has_control = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
+_has_forbidden = re.compile(rb"[\x00\r\n]").search
+_is_target = re.compile(rb"[\x21-\x7e\x80-\xff]+").fullmatch
+# RFC 3986 section 3.2 without userinfo, which RFC 9113 section 8.3.1 keeps out of :authority.
+_is_authority = re.compile(rb"[!$&'()*+,\-.0-9:;=A-Z\[\]_a-z~%]+").fullmatch
+
+# RFC 9113 section 8.2.2, and the fields of the h2c upgrade.
+_CONNECTION_SPECIFIC = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"transfer-encoding",
+        b"upgrade",
+        b"http2-settings",
+    )
+)
+# RFC 7541 section 7.1.3: what a compression oracle must not get at.
+_NEVER_INDEXED = frozenset((b"authorization", b"proxy-authorization", b"cookie"))
+_MAX_STATUS_LENGTH = 3
+
+
+class RequestTarget(NamedTuple):
+    """The request's pseudo-header fields but for ``:method`` (RFC 9113 section 8.3.1)."""
+
+    scheme: str
+    authority: str
+    path: str
+
+
+class ResponseFields(NamedTuple):
+    """A checked response field section: the status and its fields as text (ISO-8859-1)."""
+
+    status: int
+    items: list[tuple[str, str]]
+
+
+def request_fields(
+    method: str | bytes,
+    target: RequestTarget,
+    headers: Headers,
+    content_length: int | None,
+) -> list[HeaderTuple]:
+    """The field list of a request, pseudo-header fields first.
+
+    :param content_length: the body's length in octets when it is known before it is sent. It
+        becomes ``content-length`` when the headers have none, and must agree when they have one.
+    :raises urllib3.exceptions.InvalidHeader: for anything that must not be sent.
+    """
+    regular, host = _regular_fields(headers)
+    _check_content_length(regular, content_length)
+    names = {name for name, _ in regular}
+    # What http.client and urllib3 add to a request that lacks these.
+    if b"accept-encoding" not in names and "accept-encoding" not in _skipped(headers):
+        regular.insert(0, (b"accept-encoding", b"identity"))
+    if b"user-agent" not in names and "user-agent" not in _skipped(headers):
+        regular.append((b"user-agent", _default_user_agent()))
+    if content_length is not None and b"content-length" not in names:
+        regular.append((b"content-length", b"%d" % content_length))
+    pseudo = [
+        (b":method", _method(method)),
+        (b":scheme", target.scheme.encode()),
+        (b":authority", _authority(target.authority) if host is None else _authority(host)),
+        (b":path", _path(target.path)),
+    ]
+    return [
+        (NeverIndexedHeaderTuple if name in _NEVER_INDEXED else HeaderTuple)(name, value)
+        for name, value in (*pseudo, *regular)
+    ]
+
+
+def declared_length(headers: Headers) -> int | None:
+    """The Content-Length that the caller's headers declare, if any.
+
+    :raises urllib3.exceptions.InvalidHeader: when it is no decimal number.
+    """
+    for name, value in headers.items():
+        if _encode(name, "name").lower() == b"content-length":
+            text = _encode(value, "value of Content-Length").strip()
+            if not re.fullmatch(rb"[0-9]{1,19}", text):
+                raise InvalidHeader("Content-Length is not a decimal number")
+            return int(text)
+    return None
+
+
+def list_size(fields: Iterable[tuple[bytes, bytes]]) -> int:
+    """The size that SETTINGS_MAX_HEADER_LIST_SIZE limits (RFC 9113 section 6.5.2), in octets."""
+    return sum(len(name) + len(value) + 32 for name, value in fields)
+
+
+def response_fields(received: Iterable[tuple[bytes, bytes]]) -> ResponseFields:
+    """Check a response's field section (RFC 9113 sections 8.2 and 8.3).
+
+    :raises RemoteProtocolError: when the response is malformed.
+    """
+    status: bytes | None = None
+    items: list[tuple[str, str]] = []
+    for name, value in received:
+        if name[:1] != b":":
+            items.append(_received_field(name, value))
+        elif name != b":status" or status is not None or items:
+            raise RemoteProtocolError(f"unexpected pseudo-header field {_shown(name)}")
+        else:
+            status = value
+    if status is None:
+        raise RemoteProtocolError("no :status field")
+    if len(status) != _MAX_STATUS_LENGTH or not status.isdigit() or status < b"100":
+        raise RemoteProtocolError(f":status {_shown(status)} is not three digits from 100 on")
+    if status == b"101":
+        # RFC 9113 section 8.6: HTTP/2 has no protocol switch.
+        raise RemoteProtocolError(":status 101 does not exist in HTTP/2")
+    return ResponseFields(int(status), items)
+
+
+def trailer_fields(received: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    """Check a trailer section (RFC 9113 section 8.1): regular fields only.
+
+    :raises RemoteProtocolError: when it is malformed.
+    """
+    return [_received_field(name, value) for name, value in received]
+
+
+def content_length(items: Iterable[tuple[str, str]]) -> int | None:
+    """The Content-Length of a received field section.
+
+    :raises RemoteProtocolError: when it is no number, or several disagree (RFC 9110 section 8.6).
+    """
+    values = {
+        part.strip()
+        for name, value in items
+        if name == "content-length"
+        for part in value.split(",")
+    }
+    if not values:
+        return None
+    value = values.pop()
+    if values or not (value.isascii() and value.isdigit()):
+        raise RemoteProtocolError("invalid content-length")
+    return int(value)
+
+
+def _regular_fields(headers: Headers) -> tuple[Fields, str | None]:
+    """Lowercase, check and filter; returns the fields and the Host override."""
+    fields: Fields = []
+    host: str | None = None
+    nominated: set[bytes] = set()
+    for key, raw in headers.items():
+        if raw == SKIP_HEADER:
+            continue
+        name = _encode(key, "name")
+        if not _is_token(name):
+            raise InvalidHeader(f"header name {_shown(name)} is not a token (RFC 9110)")
+        name = name.lower()
+        value = _encode(raw, f"value of {_shown(name)}").strip(b" \t")
+        if _has_forbidden(value):
+            raise InvalidHeader(f"the value of {_shown(name)} holds CR, LF or NUL")
+        if name == b"connection":
+            # RFC 9110 section 7.6.1: what Connection names is meant for this hop only.
+            nominated.update(token.strip().lower() for token in value.split(b","))
+        if name == b"host":
+            host = value.decode("latin-1")
+        elif name == b"te":
+            # RFC 9113 section 8.2.2: "trailers" is the one value TE may have.
+            if b"trailers" in [item.strip().lower() for item in value.split(b",")]:
+                fields.append((name, b"trailers"))
+        elif name not in _CONNECTION_SPECIFIC:
+            fields.append((name, value))
+    if nominated:
+        fields = [field for field in fields if field[0] not in nominated]
+    return fields, host
+
+
+@functools.cache
+def _default_user_agent() -> bytes:
+    return f"python-urllib3/{importlib.metadata.version('urllib3')}".encode()
+
+
+def _skipped(headers: Headers) -> set[str]:
+    return {str(name).lower() for name, value in headers.items() if value == SKIP_HEADER}
+
+
+def _check_content_length(fields: Fields, known: int | None) -> None:
+    values = [value for name, value in fields if name == b"content-length"]
+    if len(values) > 1:
+        raise InvalidHeader("more than one Content-Length")
+    if values and known is not None and int(values[0]) != known:
+        raise InvalidHeader(
+            f"Content-Length is {int(values[0])} but the body has {known} bytes; "
+            "leave the header out and requests sets it"
+        )
+
+
+def _encode(text: str | bytes | int, what: str) -> bytes:
+    if isinstance(text, bytes):
+        return text
+    try:
+        return str(text).encode("latin-1")  # as http.client does
+    except UnicodeEncodeError:
+        raise InvalidHeader(
+            f"header {what} has characters outside ISO-8859-1; encode it to bytes first"
+        ) from None
+
+
+def _method(method: str | bytes) -> bytes:
+    encoded = _encode(method, "method")
+    if not _is_token(encoded):
+        raise InvalidHeader(f"method {_shown(encoded)} is not a token (RFC 9110)")
+    return encoded
+
+
+def _authority(authority: str) -> bytes:
+    encoded = _encode(authority, "Host")
+    if not _is_authority(encoded):
+        raise InvalidHeader("the Host is empty or has characters that no host and port have")
+    return encoded
+
+
+def _path(path: str) -> bytes:
+    encoded = _encode(path, "path")
+    if not _is_target(encoded):
+        raise InvalidHeader("the request path is empty or holds spaces or control characters")
+    return encoded
+
+
+def _received_field(name: bytes, value: bytes) -> tuple[str, str]:
+    if not _is_lowercase_token(name):
+        raise RemoteProtocolError(f"field name {_shown(name)} is not a lowercase token")
+    if _has_control(value):
+        raise RemoteProtocolError(f"control character in the value of {_shown(name)}")
+    if name in _CONNECTION_SPECIFIC or (name == b"te" and value != b"trailers"):
+        raise RemoteProtocolError(f"connection-specific field {_shown(name)}")
+    # RFC 9113 section 8.2.1 forbids surrounding spaces; curl and browsers strip them.
+    return name.decode("ascii"), value.strip(b" \t").decode("latin-1")
+
+
+def _shown(text: bytes) -> str:
+    """For messages: quoted, escaped, cut. Only names and methods come here, never values."""
+    return repr(text[:60].decode("latin-1"))

@@ -1,0 +1,126 @@
+"""The urllib3-shaped handle of one exchange.
+
+``urlopen`` wants a connection to work with: something with a ``timeout``, with ``request``,
+``getresponse`` and ``close``. Over HTTP/2 that is one stream of a shared connection; when ALPN
+says http/1.1, it is urllib3's own connection, which then has the socket to itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hpack import HeaderTuple
+from urllib3.connection import HTTPSConnection
+from urllib3.util import Timeout, Url
+
+from .body import RequestBody, Upload
+from .connection import Connection, Dialled
+from .response import HTTP2Response, StreamReader, http2_response
+from .stream import Stream
+
+if TYPE_CHECKING:
+    from .pool import HTTP2ConnectionPool
+
+
+class Lease:
+    """One exchange's hold on a connection; used by one thread at a time.
+
+    :param pool: gets an HTTP/1.1 connection back.
+    :param pool_timeout: seconds to wait for an HTTP/1.1 connection when the pool blocks.
+    """
+
+    is_closed = False  # urlopen would open tunnels itself otherwise
+
+    def __init__(self, pool: HTTP2ConnectionPool, pool_timeout: float | None) -> None:
+        self._pool = pool
+        self.pool_timeout = pool_timeout
+        self.timeout: float | None = None  # set by urlopen, which also gives us the Timeout
+        self.host = pool.host
+        self.proxy: Url | None = pool.proxy
+        self.has_connected_to_proxy = False
+        self.is_verified = False
+        self.proxy_is_verified: bool | None = None
+        self.http1: HTTPSConnection | None = None
+        self.connection: Connection | None = None
+        self.stream: Stream | None = None
+        self.read_timeout: float | None = None
+        self._upload: Upload | None = None
+        self._reserved = False
+
+    def note(self, dialled: Dialled) -> None:
+        """Remember what urllib3 asks a connection when it words an error or a warning."""
+        self.is_verified, self.proxy_is_verified, self.has_connected_to_proxy = dialled
+
+    def bind(self, connection: Connection) -> None:
+        """Hold a reservation on a shared connection."""
+        self.connection = connection
+        self.stream = self._upload = None
+        self._reserved = True
+        self.note(connection.dialled)
+
+    def request(
+        self, method: str, fields: Sequence[HeaderTuple], body: RequestBody, timeout: Timeout
+    ) -> None:
+        """Send HEADERS and the body, until the server has answered or wants no more of it.
+
+        :raises TimeoutError: when nothing could be sent for the read timeout.
+        :raises StreamFault: when the stream failed.
+        :raises RequestBodyError: what the caller's iterator raised.
+        """
+        assert self.connection is not None
+        self.read_timeout = Timeout.resolve_default_timeout(timeout.read_timeout)
+        self._reserved = False
+        self.stream = stream = self.connection.open_stream(fields, method, not body.empty)
+        if body.empty:
+            return
+        self._upload = Upload(self.connection, stream, body, self.read_timeout)
+        self._upload.advance(until=lambda: stream.response is not None)
+
+    def getresponse(
+        self,
+        method: str,
+        url: str,
+        *,
+        preload_content: bool,
+        decode_content: bool,
+        enforce_content_length: bool,
+    ) -> HTTP2Response:
+        """Wait for the final HEADERS.
+
+        :raises TimeoutError: when they do not come within the read timeout.
+        :raises StreamFault: when the stream failed before.
+        """
+        connection, stream = self.connection, self.stream
+        assert connection is not None
+        assert stream is not None
+        connection.wait(stream, lambda: stream.response is not None, self.read_timeout)
+        if stream.response is None:
+            assert stream.fault is not None
+            raise stream.fault
+        reader = StreamReader(connection, stream, method, self._upload, self.read_timeout)
+        return http2_response(
+            reader,
+            method=method,
+            url=url,
+            preload_content=preload_content,
+            decode_content=decode_content,
+            enforce_content_length=enforce_content_length,
+        )
+
+    def close(self) -> None:
+        """End the exchange only: other streams share the connection."""
+        if self.http1 is not None:
+            self.http1.close()
+        elif self.connection is not None and self.stream is not None:
+            self.connection.close_stream(self.stream)
+        self.release()
+
+    def release(self) -> None:
+        """Let go of whatever place is held; a stream that was opened goes on."""
+        if self.http1 is not None:
+            http1, self.http1 = self.http1, None
+            self._pool.put_http1(None if http1.is_closed else http1)
+        elif self.connection is not None and self._reserved:
+            self._reserved = False
+            self.connection.cancel_reservation()

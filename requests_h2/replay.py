@@ -1,0 +1,70 @@
+"""Which failed requests may be sent again without being asked: the table and its counters.
+
+Apart from the user's ``Retry`` and also with ``max_retries=0``. Nothing is ever sent twice unless
+the server said that it did not process it; the one exception is an idempotent request on a reused
+connection that was lost before any answer (RFC 9110 section 9.2.2, as browsers and curl do).
+"""
+
+from __future__ import annotations
+
+import random
+
+from .body import RequestBody
+from .exceptions import FaultKind, StreamFault
+from .stream import Stream
+
+_IDEMPOTENT = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"))
+_PAUSES = (0.0, 0.2, 1.0)  # seconds before each replay of a request that the server turned away
+_MAX_REPLAYS = 100  # of any kind: a bound for servers that accept one stream a connection
+
+
+class Replays:
+    """The replays of one request."""
+
+    def __init__(self, method: str, body: RequestBody) -> None:
+        self._idempotent = method.upper() in _IDEMPOTENT
+        self._body = body
+        self._total = 0
+        self._turned_away = 0
+        self._lost = 0
+        self._downgraded = 0
+
+    def pause_before(self, fault: StreamFault, stream: Stream | None) -> float | None:
+        """Seconds to wait before the request is sent again; ``None`` when it must not be.
+
+        :param stream: the one that failed, ``None`` when none was opened.
+        """
+        self._total += 1
+        allowed = self._total <= _MAX_REPLAYS and self._allowed(fault, stream)
+        if not allowed or not self._body.rewind():
+            return None
+        if not self._turned_away:
+            return 0.0
+        return _PAUSES[self._turned_away - 1] * random.uniform(0.8, 1.2)
+
+    def _allowed(self, fault: StreamFault, stream: Stream | None) -> bool:
+        kind = fault.kind
+        if kind is FaultKind.NOT_SENT:
+            return True
+        if stream is None or stream.response is not None:
+            return False
+        if kind is FaultKind.GOAWAY_UNPROCESSED and fault.progress:
+            # The server served others on that connection: a limit of requests per connection,
+            # which a burst of threads may meet many times in a row.
+            return True
+        if kind is FaultKind.GOAWAY_ERROR_UNPROCESSED and stream.first:
+            return False
+        if kind in (
+            FaultKind.REFUSED,
+            FaultKind.GOAWAY_UNPROCESSED,
+            FaultKind.GOAWAY_ERROR_UNPROCESSED,
+        ):
+            self._turned_away += 1
+            return self._turned_away <= len(_PAUSES)
+        if kind is FaultKind.HTTP_1_1_REQUIRED:
+            self._downgraded += 1
+            return self._downgraded == 1
+        if kind is FaultKind.CONNECTION_LOST and self._idempotent:
+            self._lost += 1
+            return self._lost == 1 and not stream.first and not stream.answered
+        return False

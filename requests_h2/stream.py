@@ -1,0 +1,153 @@
+"""One exchange: what its stream has received so far."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+from h2.errors import ErrorCodes
+
+from .engine.base import DataReceived, HeadersReceived
+from .exceptions import RemoteProtocolError, StreamFault
+from .fields import (
+    ResponseFields,
+    content_length,
+    list_size,
+    response_fields,
+    trailer_fields,
+)
+from .flow_control import STREAM_WINDOW, FlowControlManager
+from .pump import Waiter
+
+MAX_HEADER_LIST_SIZE = 256 << 10
+"""Received field sections of one kind on one stream, in octets as RFC 9113 section 6.5.2 counts."""
+_MAX_FIELDS = 1000
+_MAX_INFORMATIONAL = 100
+
+
+class Stream(Waiter):
+    """The receiving half of one exchange; every attribute is guarded by the connection's lock.
+
+    It is in one of three states: open, ``ended`` (END_STREAM arrived) or failed (``fault`` is set).
+    """
+
+    __slots__ = (
+        "_informational_count",
+        "_informational_size",
+        "_received",
+        "bodiless",
+        "chunks",
+        "ended",
+        "expected",
+        "fault",
+        "flow",
+        "id",
+        "response",
+        "sending",
+        "trailers",
+        "uncredited",
+    )
+
+    def __init__(self, stream_id: int, lock: threading.Lock, method: str, sending: bool) -> None:
+        super().__init__(lock)
+        self.id = stream_id
+        self.bodiless = method == "HEAD"
+        self.flow = FlowControlManager(STREAM_WINDOW)
+        self.response: ResponseFields | None = None
+        self.trailers: list[tuple[str, str]] = []
+        self.chunks: deque[bytes] = deque()
+        self.uncredited = 0  # octets received that the peer has not got back
+        self.expected: int | None = None
+        self.ended = False
+        self.fault: StreamFault | None = None
+        self.sending = sending  # our half is open: the upload goes on
+        self._received = 0
+        self._informational_count = 0
+        self._informational_size = 0
+
+    @property
+    def open(self) -> bool:
+        return not self.ended and self.fault is None
+
+    @property
+    def first(self) -> bool:
+        """Whether it is its connection's first: nothing has proved the connection to work."""
+        return self.id == 1
+
+    @property
+    def answered(self) -> bool:
+        """Whether any part of an answer came."""
+        return self.response is not None or self._informational_count > 0
+
+    @property
+    def wants_body(self) -> bool:
+        """Whether the upload should go on: a final answer that is not 2xx settles the request."""
+        return (
+            self.sending
+            and self.open
+            and (self.response is None or 200 <= self.response.status < 300)
+        )
+
+    @property
+    def complete(self) -> bool:
+        """Whether only END_STREAM can be missing: all of Content-Length is there."""
+        return self.ended or (self.expected is not None and not self.missing)
+
+    @property
+    def missing(self) -> int:
+        """Octets that Content-Length promised and the peer did not send."""
+        return 0 if self.expected is None else self.expected - self._received
+
+    @property
+    def received(self) -> int:
+        return self._received
+
+    def receive_fields(self, event: HeadersReceived) -> None:
+        """Take an informational, final or trailer section.
+
+        :raises RemoteProtocolError: when it is malformed or larger than we allow.
+        """
+        size = list_size(event.fields)
+        if size > MAX_HEADER_LIST_SIZE or len(event.fields) > _MAX_FIELDS:
+            raise RemoteProtocolError(
+                f"{len(event.fields)} fields of {size} octets are over the limit",
+                ErrorCodes.ENHANCE_YOUR_CALM,
+            )
+        if self.response is not None:
+            self.trailers = trailer_fields(event.fields)
+        else:
+            received = response_fields(event.fields)
+            if received.status < 200:
+                self._count_informational(size)
+                return
+            self.bodiless = self.bodiless or received.status in (204, 304)
+            self.expected = None if self.bodiless else content_length(received.items)
+            self.response = received
+        self.ended = event.end_stream
+
+    def receive_data(self, event: DataReceived) -> None:
+        """Take a DATA frame's payload.
+
+        :raises RemoteProtocolError: when there is more than Content-Length said.
+        """
+        size = len(event.data)
+        if size and self.bodiless:
+            raise RemoteProtocolError("content in a response that must not have any")
+        self._received += size
+        if self.expected is not None and self._received > self.expected:
+            raise RemoteProtocolError(f"more than the Content-Length of {self.expected} octets")
+        if size:
+            self.chunks.append(event.data)
+            self.uncredited += size
+        self.ended = event.end_stream
+
+    def _count_informational(self, size: int) -> None:
+        self._informational_count += 1
+        self._informational_size += size
+        if (
+            self._informational_count > _MAX_INFORMATIONAL
+            or self._informational_size > MAX_HEADER_LIST_SIZE
+        ):
+            raise RemoteProtocolError(
+                "too many informational responses", ErrorCodes.ENHANCE_YOUR_CALM
+            )

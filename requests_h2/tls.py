@@ -1,0 +1,155 @@
+"""TLS: offering h2 by ALPN on anyone's SSLContext, and the socket as a transport."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import weakref
+from typing import Any, Protocol
+
+from urllib3.connection import HTTPSConnection
+from urllib3.util.ssl_ import (
+    ALPN_PROTOCOLS,
+    create_urllib3_context,
+    resolve_cert_reqs,
+    resolve_ssl_version,
+)
+
+OFFERED_PROTOCOLS = ["h2", "http/1.1"]
+TLS_RECORD = 16_384
+"""Octets of plaintext in a full TLS record (RFC 8446 section 5.1)."""
+
+_alpn_locks: weakref.WeakKeyDictionary[ssl.SSLContext, threading.Lock] = weakref.WeakKeyDictionary()
+
+
+class ALPNContext:
+    """An SSLContext that offers h2, for one handshake, without changing the one it wraps.
+
+    ``ssl_wrap_socket`` sets ``["http/1.1"]`` on the context it is given, and users share contexts
+    between adapters. ALPN is a property of the context in Python, copied into the SSL object when
+    that is made; so the list is set together with the making of the object, under a lock for each
+    context, and set back. The handshake runs outside the lock.
+    """
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        object.__setattr__(self, "_context", context)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._context, name, value)
+
+    def set_alpn_protocols(self, protocols: list[str]) -> None:
+        """Ignored: :meth:`wrap_socket` offers our own list."""
+
+    def wrap_socket(
+        self, sock: socket.socket, server_hostname: str | None = None, **kwargs: Any
+    ) -> ssl.SSLSocket:
+        context: ssl.SSLContext = self._context
+        # A context with a wrap_socket of its own (truststore) verifies in there, after the
+        # handshake, so that one has to run in it.
+        deferrable = type(context).wrap_socket is ssl.SSLContext.wrap_socket
+        if deferrable:
+            kwargs["do_handshake_on_connect"] = False
+        with _alpn_locks.setdefault(context, threading.Lock()):
+            context.set_alpn_protocols(OFFERED_PROTOCOLS)
+            try:
+                wrapped = context.wrap_socket(sock, server_hostname=server_hostname, **kwargs)
+            finally:
+                context.set_alpn_protocols(ALPN_PROTOCOLS)
+        if deferrable:
+            try:
+                wrapped.do_handshake()
+            except BaseException:
+                wrapped.close()
+                raise
+        return wrapped
+
+
+def offer_h2(conn: HTTPSConnection) -> None:
+    """Make a connection that is not connected yet offer h2 and http/1.1.
+
+    Without a context of the user's it gets the one that urllib3 would make in ``connect``.
+    """
+    context = conn.ssl_context
+    if context is None:
+        context = create_urllib3_context(
+            ssl_version=resolve_ssl_version(conn.ssl_version),
+            ssl_minimum_version=conn.ssl_minimum_version,
+            ssl_maximum_version=conn.ssl_maximum_version,
+            cert_reqs=resolve_cert_reqs(conn.cert_reqs),
+        )
+        if not (conn.ca_certs or conn.ca_cert_dir or conn.ca_cert_data):
+            context.load_default_certs()
+    conn.ssl_context = ALPNContext(context)  # type: ignore[assignment]  # it delegates
+
+
+def negotiated_h2(conn: HTTPSConnection) -> bool:
+    """Whether ALPN of a connected connection chose h2."""
+    protocol = getattr(conn.sock, "selected_alpn_protocol", None)
+    return protocol is not None and protocol() == "h2"
+
+
+class Transport(Protocol):
+    """Bytes to and from the peer; nothing here ever blocks."""
+
+    def receive_into(self, buffer: memoryview) -> int | None:
+        """Octets read, 0 at the end, ``None`` when there is nothing now.
+
+        :raises OSError: when the connection broke.
+        """
+
+    def send(self, data: memoryview) -> int:
+        """Octets taken, 0 when there is no room now.
+
+        :raises OSError: when the connection broke.
+        """
+
+    def pending(self) -> bool:
+        """Whether received bytes wait above the socket, where ``poll`` does not see them."""
+
+    def fileno(self) -> int: ...
+
+    def shutdown(self) -> None:
+        """End the connection now, waking whoever polls it; the descriptor stays valid."""
+
+    def close(self) -> None: ...
+
+
+class SSLSocketTransport:
+    """A connected SSLSocket. The connection's lock guards it: OpenSSL objects are not safe to be
+    read and written at once (CPython issue 137583).
+    """
+
+    def __init__(self, sock: Any) -> None:
+        sock.settimeout(0)
+        self._sock: ssl.SSLSocket = sock
+
+    def receive_into(self, buffer: memoryview) -> int | None:
+        try:
+            return self._sock.recv_into(buffer)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return None
+
+    def send(self, data: memoryview) -> int:
+        try:
+            return self._sock.send(data)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return 0
+
+    def pending(self) -> bool:
+        return self._sock.pending() > 0
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def shutdown(self) -> None:
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # the peer was faster
+
+    def close(self) -> None:
+        self._sock.close()
