@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from requests.utils import super_len
 from urllib3.exceptions import InvalidHeader, UnrewindableBodyError
 from urllib3.util.request import body_to_chunks, rewind_body, set_file_position
 
@@ -31,9 +33,10 @@ class RequestBody:
         self._position = set_file_position(body, None)
         known = body_to_chunks(body, method=method, blocksize=_BLOCK_SIZE).content_length
         declared = declared_length(headers)
-        if known is not None and declared is not None and known != declared:
+        measured = _measure(body) if known is None else known
+        if declared is not None and measured is not None and measured != declared:
             raise InvalidHeader(
-                f"Content-Length is {declared} but the body has {known} bytes; "
+                f"Content-Length is {declared} but the body has {measured} bytes; "
                 "leave the header out and requests sets it"
             )
         self.length = known
@@ -94,6 +97,14 @@ class RequestBody:
                 raise RequestBodyError(error) from error
             if data:
                 yield data
+
+
+def _measure(body: Any) -> int | None:
+    """The length of a file or sized body as requests counts it, if it can be told beforehand."""
+    if body is None or isinstance(body, io.TextIOBase):
+        return None  # characters are no octets
+    length: int = super_len(body)
+    return length or None  # 0 stands for "cannot tell"
 
 
 class Upload:

@@ -431,8 +431,9 @@ class Connection:
         )
 
     def _close_stream_locked(self, stream: Stream, error_code: int) -> None:
-        if not stream.complete:
-            self._engine.reset_stream(stream.id, error_code)
+        if stream.complete and stream.open:
+            self._pump.poll_locked()  # END_STREAM is most likely here; then nothing is reset
+        self._engine.reset_stream(stream.id, error_code)
         stream.sending = False
         self._fail_stream_locked(stream, FaultKind.LOCAL, "closed before its end", error_code)
         stream.chunks.clear()

@@ -212,7 +212,7 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
                     raise to_urllib3(fault) from fault
                 log.debug("%s; %s %s is sent again", fault.message, method, url)
                 if fault.kind is FaultKind.HTTP_1_1_REQUIRED:
-                    self._http1_only = True
+                    self._use_http1_only(fault)
             time.sleep(pause)
             if not self._bind(lease, timeout):
                 return None
@@ -355,6 +355,12 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
         with self._dialled:
             self._connections.append(connection)
         return connection
+
+    def _use_http1_only(self, fault: StreamFault) -> None:
+        if self._required:
+            raise HTTP2RequiredError(fault.message) from fault
+        self._http1_only = True
+        self.drain("the server wants HTTP/1.1")
 
     def _forget(self, connection: Connection) -> None:
         with self._dialled:

@@ -128,12 +128,12 @@ class Pump:
             self.wake_writers_locked()
 
     def poll_locked(self) -> None:
-        """Read and flush without waiting, unless another thread is at it anyway."""
+        """Read and flush all without waiting, unless another thread is at it anyway."""
         if not self._pumping:
-            self._read_locked()
+            self._read_locked(to_the_end=True)
         self.flush_locked()
 
-    def _read_locked(self) -> None:
+    def _read_locked(self, to_the_end: bool = False) -> None:
         self._drained = True
         for _ in range(_READS_PER_TURN):
             if self._closed:
@@ -149,8 +149,8 @@ class Pump:
                 self._owner.lost_locked(None)
                 break
             self._owner.receive_locked(self._read_buffer[:size])
-            if size < TLS_RECORD and not self._more_pending_locked():
-                break
+            if size < TLS_RECORD and not to_the_end and not self._more_pending_locked():
+                break  # most likely all: poll is cheaper than a read in vain
         else:
             self._drained = False
 

@@ -133,7 +133,7 @@ class StreamReader:
 
     def _fill(self) -> bool:
         if self._at_end:
-            self._end()
+            self.close()
             return False
         try:
             if self._upload is not None and not self._upload.done:
@@ -145,19 +145,12 @@ class StreamReader:
             self._at_end = True
             if self._stream.missing:
                 raise IncompleteRead(self._stream.received, self._stream.missing)
-            self._end()
+            self.close()
         return bool(self._chunks)
 
     def _consumed(self, size: int) -> None:
         self._uncredited += size
         if self._uncredited >= _CREDIT_STEP:
-            self._connection.credit(self._stream, self._uncredited)
-            self._uncredited = 0
-
-    def _end(self) -> None:
-        # Without RST_STREAM: all that can be missing is the END_STREAM of a bodiless response.
-        self._closed = True
-        if self._uncredited:
             self._connection.credit(self._stream, self._uncredited)
             self._uncredited = 0
 

@@ -91,7 +91,7 @@ class Stream(Waiter):
     @property
     def complete(self) -> bool:
         """Whether only END_STREAM can be missing: all of Content-Length is there."""
-        return self.ended or (self.expected is not None and not self.missing)
+        return self.ended or self.bodiless or (self.expected is not None and not self.missing)
 
     @property
     def missing(self) -> int:
