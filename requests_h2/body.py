@@ -33,12 +33,13 @@ class RequestBody:
         self._position = set_file_position(body, None)
         known = body_to_chunks(body, method=method, blocksize=_BLOCK_SIZE).content_length
         declared = declared_length(headers)
-        measured = _measure(body) if known is None else known
-        if declared is not None and measured is not None and measured != declared:
-            raise InvalidHeader(
-                f"Content-Length is {declared} but the body has {measured} bytes; "
-                "leave the header out and requests sets it"
-            )
+        if declared is not None:
+            measured = _measure(body) if known is None else known
+            if measured not in (None, declared):
+                raise InvalidHeader(
+                    f"Content-Length is {declared} but the body has {measured} bytes; "
+                    "leave the header out and requests sets it"
+                )
         self.length = known
         """Octets for a Content-Length of our own, when the body tells them."""
         self._expected = declared if known is None else known
@@ -103,7 +104,7 @@ def _measure(body: Any) -> int | None:
     """The length of a file or sized body as requests counts it, if it can be told beforehand."""
     if body is None or isinstance(body, io.TextIOBase):
         return None  # characters are no octets
-    length: int = super_len(body)
+    length: int = super_len(body)  # type: ignore[no-untyped-call]
     return length or None  # 0 stands for "cannot tell"
 
 

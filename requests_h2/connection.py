@@ -7,11 +7,10 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from h2.errors import ErrorCodes
 from hpack import HeaderTuple
-from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import InvalidHeader
 
 from .engine.base import (
@@ -30,7 +29,7 @@ from .flow_control import CONNECTION_WINDOW, FlowControlManager
 from .pump import Pump, Waiter
 from .stream import Stream
 from .timeouts import Deadline
-from .tls import Transport
+from .tls import Dialled, Transport
 
 log = logging.getLogger(__name__)
 
@@ -48,18 +47,6 @@ class State(enum.Enum):
     OPEN = "takes new streams"
     DRAINING = "finishes the streams it has"
     CLOSED = "has no socket"
-
-
-class Dialled(NamedTuple):
-    """What urllib3 found out when it connected."""
-
-    is_verified: bool
-    proxy_is_verified: bool | None
-    has_connected_to_proxy: bool
-
-    @classmethod
-    def of(cls, conn: HTTPSConnection) -> Dialled:
-        return cls(conn.is_verified, conn.proxy_is_verified, conn.has_connected_to_proxy)
 
 
 class Connection:
@@ -357,7 +344,8 @@ class Connection:
         else:
             text = f"{event.reason}; reset with {error_name(event.error_code)}"
         # A complete response stands (RFC 9113 section 8.1: NO_ERROR then only stops the upload).
-        self._fail_stream_locked(stream, _reset_kind(event), text, event.error_code)
+        kind = FaultKind.of_reset(event.error_code) if event.remote else FaultKind.PROTOCOL
+        self._fail_stream_locked(stream, kind, text, event.error_code)
         if event.remote and event.error_code == ErrorCodes.REFUSED_STREAM:
             self._refusals += 1
             if self._refusals >= _MAX_REFUSALS:
@@ -368,12 +356,7 @@ class Connection:
 
     def _goaway_received_locked(self, event: GoAwayReceived) -> None:
         text = f"GOAWAY with {error_name(event.error_code)}{debug_text(event.debug)}"
-        if event.error_code == ErrorCodes.NO_ERROR:
-            kind = FaultKind.GOAWAY_UNPROCESSED
-        elif event.error_code == ErrorCodes.HTTP_1_1_REQUIRED:
-            kind = FaultKind.HTTP_1_1_REQUIRED
-        else:
-            kind = FaultKind.GOAWAY_ERROR_UNPROCESSED
+        kind = FaultKind.of_goaway(event.error_code)
         self._log_locked("%s: %s, last stream %d", self.origin, text, event.last_stream_id)
         self._drain_locked(text)
         for stream in list(self._streams.values()):
@@ -389,7 +372,6 @@ class Connection:
                 self._received_locked(stream)
 
     def _connection_failed_locked(self, event: ConnectionFailed) -> None:
-        self._pump.queue_locked(self._engine.take_output())
         self._fail_locked(
             FaultKind.PROTOCOL,
             f"the server broke the protocol: {event.reason} ({error_name(event.error_code)})",
@@ -486,7 +468,7 @@ class Connection:
             stream.sending = False
             self._fail_stream_locked(stream, kind, text, error_code)
             self._received_locked(stream)
-        self._pump.flush_locked()
+        self._flush_locked()
         self._close_locked(text)
 
     def _close_locked(self, reason: str) -> None:
@@ -498,13 +480,3 @@ class Connection:
     def _log_locked(self, *message: Any) -> None:
         if log.isEnabledFor(logging.DEBUG):
             self._messages.append(message)
-
-
-def _reset_kind(event: StreamReset) -> FaultKind:
-    if not event.remote:
-        return FaultKind.PROTOCOL
-    if event.error_code == ErrorCodes.REFUSED_STREAM:
-        return FaultKind.REFUSED
-    if event.error_code == ErrorCodes.HTTP_1_1_REQUIRED:
-        return FaultKind.HTTP_1_1_REQUIRED
-    return FaultKind.RESET

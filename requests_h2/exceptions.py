@@ -27,6 +27,24 @@ class FaultKind(enum.Enum):
     PROTOCOL = "the peer broke the protocol"
     LOCAL = "this side gave the stream up"
 
+    @classmethod
+    def of_reset(cls, error_code: int) -> FaultKind:
+        """The kind of a received RST_STREAM."""
+        if error_code == ErrorCodes.REFUSED_STREAM:
+            return cls.REFUSED
+        if error_code == ErrorCodes.HTTP_1_1_REQUIRED:
+            return cls.HTTP_1_1_REQUIRED
+        return cls.RESET
+
+    @classmethod
+    def of_goaway(cls, error_code: int) -> FaultKind:
+        """The kind for streams above the last stream id of a received GOAWAY."""
+        if error_code == ErrorCodes.NO_ERROR:
+            return cls.GOAWAY_UNPROCESSED
+        if error_code == ErrorCodes.HTTP_1_1_REQUIRED:
+            return cls.HTTP_1_1_REQUIRED
+        return cls.GOAWAY_ERROR_UNPROCESSED
+
 
 class StreamFault(Exception):
     """One stream ended without a complete response.

@@ -15,9 +15,10 @@ from urllib3.connection import HTTPSConnection
 from urllib3.util import Timeout, Url
 
 from .body import RequestBody, Upload
-from .connection import Connection, Dialled
+from .connection import Connection
 from .response import HTTP2Response, StreamReader, http2_response
 from .stream import Stream
+from .tls import Dialled
 
 if TYPE_CHECKING:
     from .pool import HTTP2ConnectionPool
@@ -38,9 +39,7 @@ class Lease:
         self.timeout: float | None = None  # set by urlopen, which also gives us the Timeout
         self.host = pool.host
         self.proxy: Url | None = pool.proxy
-        self.has_connected_to_proxy = False
-        self.is_verified = False
-        self.proxy_is_verified: bool | None = None
+        self.dialled = Dialled(False, None, False)
         self.http1: HTTPSConnection | None = None
         self.connection: Connection | None = None
         self.stream: Stream | None = None
@@ -48,16 +47,24 @@ class Lease:
         self._upload: Upload | None = None
         self._reserved = False
 
-    def note(self, dialled: Dialled) -> None:
-        """Remember what urllib3 asks a connection when it words an error or a warning."""
-        self.is_verified, self.proxy_is_verified, self.has_connected_to_proxy = dialled
+    @property
+    def is_verified(self) -> bool:
+        return self.dialled.is_verified
+
+    @property
+    def proxy_is_verified(self) -> bool | None:
+        return self.dialled.proxy_is_verified
+
+    @property
+    def has_connected_to_proxy(self) -> bool:
+        return self.dialled.has_connected_to_proxy
 
     def bind(self, connection: Connection) -> None:
         """Hold a reservation on a shared connection."""
         self.connection = connection
         self.stream = self._upload = None
         self._reserved = True
-        self.note(connection.dialled)
+        self.dialled = connection.dialled
 
     def request(
         self, method: str, fields: Sequence[HeaderTuple], body: RequestBody, timeout: Timeout

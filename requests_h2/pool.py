@@ -24,7 +24,7 @@ from urllib3.util.proxy import connection_requires_http_tunnel
 from urllib3.util.retry import Retry
 
 from .body import RequestBody
-from .connection import Connection, Dialled
+from .connection import Connection
 from .engine.h2_engine import H2Engine
 from .exceptions import FaultKind, HTTP2RequiredError, StreamFault, to_urllib3
 from .fields import RequestTarget, request_fields
@@ -34,7 +34,7 @@ from .replay import Replays
 from .response import HTTP2Response
 from .stream import MAX_HEADER_LIST_SIZE
 from .timeouts import Deadline
-from .tls import SSLSocketTransport, negotiated_h2, offer_h2
+from .tls import Dialled, SSLSocketTransport, negotiated_h2, offer_h2
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,9 @@ class _Dial:
 
     def __init__(self) -> None:
         self.error: Exception | None = None
+        self.dialled = Dialled(
+            False, None, False
+        )  # how far it came, for urllib3's choice of exception
 
 
 class HTTP2ConnectionPool(HTTPSConnectionPool):
@@ -240,6 +243,7 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
         while not self._reserve(lease):
             with self._dialled:
                 if pending is not None and pending.error is not None:
+                    lease.dialled = pending.dialled
                     raise pending.error
                 pending, dial = self._dial, None
                 shared = not self._http1 and not self._http1_only
@@ -293,7 +297,7 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
             # Followers have deadlines of their own: after a timeout of ours one of them dials.
             timed_out = isinstance(error, (TimeoutError, Urllib3TimeoutError))
             if not timed_out or isinstance(error, NewConnectionError):
-                dial.error = error
+                dial.error, dial.dialled = error, lease.dialled
             raise
         finally:
             with self._dialled:
@@ -313,13 +317,13 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
                     f"{_alpn(conn)}. Use http2=True to accept HTTP/1.1"
                 )
         except BaseException:
-            lease.note(Dialled.of(conn))
+            lease.dialled = Dialled.of(conn)
             conn.close()
             self.put_http1(None)
             raise
         self._http1 = not negotiated_h2(conn)
         if self._http1:
-            lease.note(Dialled.of(conn))
+            lease.dialled = Dialled.of(conn)
             lease.http1 = conn
             return False
         lease.bind(self._adopt(conn))

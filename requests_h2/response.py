@@ -13,7 +13,7 @@ from urllib3.exceptions import IncompleteRead
 
 from .body import Upload
 from .connection import Connection
-from .exceptions import StreamFault, to_urllib3
+from .exceptions import RequestBodyError, StreamFault, to_urllib3
 from .stream import Stream
 
 _CREDIT_STEP = 128 << 10  # octets read between two looks at the windows
@@ -170,11 +170,28 @@ class HTTP2Response(urllib3.HTTPResponse):
             while data := self.read1(amt, decode_content):
                 yield data
 
+    def read(
+        self,
+        amt: int | None = None,
+        decode_content: bool | None = None,
+        cache_content: bool = False,
+    ) -> bytes:
+        try:
+            return super().read(amt, decode_content, cache_content)
+        except RequestBodyError as error:
+            raise error.original from None
+
+    def read1(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:
+        try:
+            return super().read1(amt, decode_content)
+        except RequestBodyError as error:
+            raise error.original from None
+
     def __del__(self) -> None:
         # Instead of IOBase's, which would call close() and wait for a lock.
-        reader = getattr(self, "_fp", None)
-        if isinstance(reader, StreamReader):
-            reader.abandon()
+        abandon = getattr(getattr(self, "_fp", None), "abandon", None)
+        if abandon is not None:
+            abandon()
 
 
 def http2_response(

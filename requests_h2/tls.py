@@ -6,7 +6,7 @@ import socket
 import ssl
 import threading
 import weakref
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from urllib3.connection import HTTPSConnection
 from urllib3.util.ssl_ import (
@@ -90,6 +90,18 @@ def negotiated_h2(conn: HTTPSConnection) -> bool:
     """Whether ALPN of a connected connection chose h2."""
     protocol = getattr(conn.sock, "selected_alpn_protocol", None)
     return protocol is not None and protocol() == "h2"
+
+
+class Dialled(NamedTuple):
+    """What urllib3 found out when it connected."""
+
+    is_verified: bool
+    proxy_is_verified: bool | None
+    has_connected_to_proxy: bool
+
+    @classmethod
+    def of(cls, conn: HTTPSConnection) -> Dialled:
+        return cls(conn.is_verified, conn.proxy_is_verified, conn.has_connected_to_proxy)
 
 
 class Transport(Protocol):
