@@ -60,7 +60,7 @@ class HTTP2Adapter(HTTPAdapter):
         # Needed by init_poolmanager, which the class above calls; a context cannot be pickled.
         self._ssl_context = None
         self._http2 = state["_http2"]
-        super().__setstate__(state)  # type: ignore[misc]  # HTTPAdapter has it
+        super().__setstate__(state)
 
     def init_poolmanager(
         self,

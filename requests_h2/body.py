@@ -104,7 +104,7 @@ def _measure(body: Any) -> int | None:
     """The length of a file or sized body as requests counts it, if it can be told beforehand."""
     if body is None or isinstance(body, io.TextIOBase):
         return None  # characters are no octets
-    length: int = super_len(body)  # type: ignore[no-untyped-call]
+    length: int = super_len(body)
     return length or None  # 0 stands for "cannot tell"
 
 

@@ -1,0 +1,64 @@
+"""``python -m requests_h2.demo``: the tour, or with a URL one GET against that server."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import requests
+
+from requests_h2.demo.fetch import fetch, one_line
+from requests_h2.demo.server import DemoServerError
+from requests_h2.demo.tour import run
+
+PROGRAM = "python -m requests_h2.demo"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(argv)
+    try:
+        if options.url is None:
+            run(sys.stdout)
+        else:
+            verify = False if options.insecure else options.cacert
+            fetch(options.url, sys.stdout, timeout=options.timeout, verify=verify)
+    except DemoServerError as error:
+        return fail(str(error))
+    except (requests.RequestException, OSError) as error:
+        return fail(one_line(error))
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Show HTTP/2 with requests: without URL, a tour against an embedded server on "
+        "127.0.0.1; with URL, one GET against that server.",
+    )
+    parser.add_argument("url", nargs="?", metavar="URL", help="what to GET")
+    parser.add_argument(
+        "--timeout", type=seconds, default=10.0, metavar="SECONDS", help="default: %(default)g"
+    )
+    trust = parser.add_mutually_exclusive_group()
+    trust.add_argument("--cacert", metavar="FILE", help="trust the certificate authorities in FILE")
+    trust.add_argument("--insecure", action="store_true", help="do not verify the certificate")
+    return parser
+
+
+def seconds(text: str) -> float:
+    value = float(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError("must be more than 0")
+    return value
+
+
+def fail(message: str) -> int:
+    print(f"{PROGRAM}: {message}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,17 @@
+#!/bin/sh
+# Install what the tests need, system packages included, then run them: tests/run.sh [pytest args]
+set -eu
+
+cd "$(dirname "$0")/.."
+. .ci/setup-lib.sh
+
+need_python
+need_package nghttpd nghttp2-server
+need_package nginx nginx
+need_package h2o h2o
+need_package apache2 apache2
+need_package caddy caddy
+need_package node nodejs
+install_packages
+make_venv .venv-test '.[test]'
+exec .venv-test/bin/python -m pytest "$@"

@@ -1,0 +1,84 @@
+"""The shape of the package: imports point only downwards, and importing does nothing."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import requests_h2
+
+PACKAGE = Path(requests_h2.__file__).parent
+#: From the top down; a module imports from lower rows only.
+LAYERS = (
+    ("demo",),
+    ("__init__",),
+    ("adapter",),
+    ("pool",),
+    ("lease", "replay"),
+    ("response",),
+    ("body",),
+    ("connection",),
+    ("stream",),
+    ("pump",),
+    ("engine.h2_engine",),
+    ("engine.base",),
+    ("engine.frames", "engine.__init__"),
+    ("fields", "flow_control", "tls"),
+    ("exceptions", "timeouts"),
+)
+RANK = {name: row for row, names in enumerate(LAYERS) for name in names}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return parts[0] if parts[0] == "demo" else ".".join(parts)
+
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imports_of(path: Path) -> set[str]:
+    """The modules of the package that a module imports by a relative import."""
+    found = set()
+    inside = path.relative_to(PACKAGE).parent.parts
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = inside[: len(inside) - (node.level - 1)]
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            found.update(".".join((*base, *name.split("."))) for name in names)
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_imports_point_downwards(path: Path) -> None:
+    name = module_name(path)
+    if name == "demo":
+        return  # a program on top: it may import what it likes
+    allowed = {other for other in RANK if RANK[other] > RANK[name] or (name, other) in PERMITTED}
+    assert imports_of(path) <= allowed
+
+
+#: lease names its pool in annotations only.
+PERMITTED = {("lease", "pool")}
+
+
+def test_importing_starts_nothing() -> None:
+    code = (
+        "import socket, threading\n"
+        "def forbidden(*args, **kwargs): raise AssertionError('at import')\n"
+        "socket.socket.__init__ = forbidden\n"
+        "threading.Thread.start = forbidden\n"
+        "import requests_h2\n"
+        "import requests\n"
+        "assert requests.hooks.HOOKS == ['response'], requests.hooks.HOOKS\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_modules_are_small(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 500
