@@ -1,0 +1,65 @@
+"""h2o, under its own master process, which replaces the worker on SIGHUP."""
+
+from __future__ import annotations
+
+import signal
+
+from .base import Server
+
+CONFIGURATION = """\
+{user}
+num-threads: 1
+error-log: /dev/stderr
+compress: ON
+http2-graceful-shutdown-timeout: 5
+listen:
+  host: 127.0.0.1
+  port: {port}
+  ssl:
+    certificate-file: {certificate}
+    key-file: {key}
+file.mime.settypes:
+  text/plain: .txt
+  application/octet-stream: .bin
+hosts:
+  default:
+    paths:
+      /1k:
+        file.file: {documents}/1k
+      /100m:
+        file.file: {documents}/100m
+      /text.txt:
+        file.file: {documents}/text.txt
+      /:
+        proxy.reverse.url: http://127.0.0.1:{backend}/
+        proxy.timeout.io: 60000
+"""
+
+
+class H2O(Server):
+    name = "h2o"
+    package = "h2o"
+    program = "h2o"
+
+    def command(self) -> list[str]:
+        around = self.around
+        configuration = self.folder / "h2o.yaml"
+        configuration.write_text(
+            CONFIGURATION.format(
+                user="user: nobody" if self.as_root else "",
+                certificate=around.certificate,
+                key=around.key,
+                documents=around.documents,
+                backend=around.backend,
+                port=self.port,
+            )
+        )
+        return [self.executable, "-m", "master", "-c", str(configuration)]
+
+    def connection_of(self, client_port: str | None) -> str:
+        # h2o cannot name the client's port, but its master tells when an old worker has ended,
+        # which it does after its last connection.
+        return str(self.log(1 << 30).count("old worker "))
+
+    def reload(self) -> None:
+        self.signal(signal.SIGHUP)

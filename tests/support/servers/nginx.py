@@ -1,0 +1,95 @@
+"""nginx: ends every HTTP/2 connection after ten requests."""
+
+from __future__ import annotations
+
+import signal
+
+from .base import Server
+
+CONFIGURATION = """\
+{user}
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log stderr notice;
+daemon off;
+
+events {{ worker_connections 1024; }}
+
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    types {{ text/plain txt; }}
+    default_type application/octet-stream;
+
+    ssl_certificate {certificate};
+    ssl_certificate_key {key};
+    keepalive_requests 10;
+    client_max_body_size 64m;
+    # A cookie of 8 KiB, in requests and in answers.
+    large_client_header_buffers 4 32k;
+    proxy_buffer_size 32k;
+    proxy_buffers 8 32k;
+    gzip on;
+    gzip_types text/plain;
+    add_header X-Client-Port $remote_port always;
+
+    upstream backend {{
+        server 127.0.0.1:{backend};
+        keepalive 16;
+    }}
+
+    server {{
+        listen 127.0.0.1:{port} ssl http2;
+        root {documents};
+        location / {{ try_files $uri @backend; }}
+        location @backend {{
+            proxy_pass http://backend;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+        }}
+    }}
+    server {{
+        listen 127.0.0.1:{http11_port} ssl;
+        root {documents};
+        location / {{ try_files $uri @backend; }}
+        location @backend {{
+            proxy_pass http://backend;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+        }}
+    }}
+}}
+"""
+
+
+class Nginx(Server):
+    name = "nginx"
+    package = "nginx-light"
+    program = "nginx"
+
+    def command(self) -> list[str]:
+        around = self.around
+        self.retiring_port = self.port
+        configuration = self.folder / "nginx.conf"
+        configuration.write_text(
+            CONFIGURATION.format(
+                # Also for the temporary folders, which nginx gives to this user.
+                user="user nobody nogroup;" if self.as_root else "",
+                folder=self.folder,
+                certificate=around.certificate,
+                key=around.key,
+                documents=around.documents,
+                backend=around.backend,
+                port=self.port,
+                http11_port=self.http11_port,
+            )
+        )
+        # -e: else nginx complains of the compiled-in log before it has read the configuration.
+        return [self.executable, "-e", "stderr", "-p", f"{self.folder}/", "-c", str(configuration)]
+
+    def reload(self) -> None:
+        self.signal(signal.SIGHUP)
