@@ -1,0 +1,98 @@
+"""Fixtures for every test: no environment, certificates, the scripted peer, sessions."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from tests.support.certs import Certificates, certificates
+from tests.support.peer import Peer
+
+#: The engines the wire tests run on. The adapter is told only when there is a choice.
+ENGINES: tuple[str, ...] = ("h2",)
+
+_ENVIRONMENT = (
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the environment says about CAs, proxies and passwords overrides a session's settings."""
+    for name in _ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setenv("NETRC", os.devnull)
+
+
+@pytest.fixture(scope="session")
+def certs() -> Certificates:
+    return certificates()
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def make_adapter(engine: str) -> Callable[..., Any]:
+    """``make_adapter(pool_maxsize=2)``: an HTTP2Adapter on the engine under test."""
+    from requests_h2 import HTTP2Adapter
+
+    def make(**options: Any) -> Any:
+        if len(ENGINES) > 1:
+            options.setdefault("engine", engine)
+        return HTTP2Adapter(**options)
+
+    return make
+
+
+@pytest.fixture
+def make_session(
+    make_adapter: Callable[..., Any], certs: Certificates
+) -> Iterator[Callable[..., requests.Session]]:
+    """``make_session(max_retries=2)``: a Session whose https:// is an HTTP2Adapter."""
+    with contextlib.ExitStack() as stack:
+
+        def make(**options: Any) -> requests.Session:
+            session = stack.enter_context(requests.Session())
+            session.mount("https://", make_adapter(**options))
+            session.verify = certs.ca_path
+            return session
+
+        yield make
+
+
+@pytest.fixture
+def session(make_session: Callable[..., requests.Session]) -> requests.Session:
+    return make_session()
+
+
+@pytest.fixture
+def peer() -> Iterator[Callable[..., Peer]]:
+    """``peer(script, ...)``: a started Peer, ended with the test, which its failures fail."""
+    peers: list[Peer] = []
+
+    def start(script: Any, **options: Any) -> Peer:
+        started = Peer(script, **options)
+        peers.append(started)
+        return started
+
+    yield start
+    with contextlib.ExitStack() as stack:
+        for each in peers:
+            stack.callback(each.close)

@@ -1,0 +1,193 @@
+"""Certificates and contexts: as with the stock adapter, and never shared when they differ."""
+
+from __future__ import annotations
+
+import ssl
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import requests
+from urllib3.exceptions import InsecureRequestWarning
+
+from tests.support.certs import Certificates
+from tests.support.peer import Request, StartPeer, hold, serve
+
+
+def answer(request: Request) -> Any:
+    return 200, {}, b"answer"
+
+
+def get(session: requests.Session, url: str, **options: Any) -> requests.Response:
+    return session.get(url, timeout=10, **options)
+
+
+def test_unknown_ca_is_refused(session: requests.Session, peer: StartPeer) -> None:
+    started = peer(serve(answer))
+    with pytest.raises(requests.exceptions.SSLError):
+        get(session, started.url, verify=True)
+    assert started.requests == []
+
+
+def test_verify_path_and_folder(
+    session: requests.Session, peer: StartPeer, certs: Certificates
+) -> None:
+    started = peer(serve(answer))
+    for verify in (certs.ca_path, certs.ca_folder):
+        response = get(session, started.url, verify=verify)
+        assert (response.content, response.raw.version) == (b"answer", 20)
+    with pytest.raises(requests.exceptions.SSLError):
+        get(session, started.url, verify=certs.other_ca_path)
+    with pytest.raises(OSError, match="invalid path"):
+        get(session, started.url, verify="/no/such/file")
+
+
+def test_verify_false_warns(session: requests.Session, peer: StartPeer) -> None:
+    started = peer(serve(answer))
+    session.verify = False
+    with pytest.warns(InsecureRequestWarning):
+        response = get(session, started.url)
+    assert (response.content, response.raw.version) == (b"answer", 20)
+    with pytest.warns(InsecureRequestWarning):
+        get(session, started.url)
+
+
+def test_verified_requests_do_not_warn(session: requests.Session, peer: StartPeer) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        get(session, peer(serve(answer)).url)
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_ca_bundle_of_the_environment(
+    session: requests.Session,
+    peer: StartPeer,
+    certs: Certificates,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    session.verify = True
+    monkeypatch.setenv(name, certs.ca_path)
+    assert get(session, peer(serve(answer)).url).content == b"answer"
+
+
+@pytest.mark.parametrize("which", ["wrong_host_pem_path", "expired_pem_path"])
+def test_bad_certificates(
+    session: requests.Session, peer: StartPeer, certs: Certificates, which: str
+) -> None:
+    context = certs.server_context(certificate=getattr(certs, which))
+    started = peer(serve(answer), context=context)
+    with pytest.raises(requests.exceptions.SSLError):
+        get(session, started.url)
+    assert started.accepted == 1
+    assert started.requests == []
+
+
+def test_client_certificate(
+    session: requests.Session, peer: StartPeer, certs: Certificates
+) -> None:
+    started = peer(serve(answer), context=certs.server_context(client_certificate=True))
+    pair = (certs.client_cert_path, certs.client_key_path)
+    for cert in (pair, certs.client_pem_path):
+        response = get(session, started.url, cert=cert)
+        assert (response.content, response.raw.version) == (b"answer", 20)
+    # With TLS 1.3 the refusal comes after the client's side of the handshake is done.
+    with pytest.raises(requests.ConnectionError):
+        get(session, started.url)
+    with pytest.raises(OSError, match="invalid path"):
+        get(session, started.url, cert="/no/such/file")
+
+
+def test_server_name(session: requests.Session, peer: StartPeer) -> None:
+    started = peer(serve(answer))
+    get(session, f"https://localhost:{started.port}", headers={"Host": "front.example"})
+    assert started.server_names == ["localhost"]
+    assert started.request.authority == "front.example"
+
+
+def test_ssl_context_argument(
+    make_adapter: Callable[..., Any], peer: StartPeer, certs: Certificates
+) -> None:
+    started = peer(serve(answer))
+    with requests.Session() as session:
+        session.mount("https://", make_adapter(ssl_context=certs.client_context()))
+        response = get(session, started.url)
+    assert (response.content, response.raw.version) == (b"answer", 20)
+
+
+def test_ssl_context_argument_decides(
+    make_adapter: Callable[..., Any], peer: StartPeer, certs: Certificates
+) -> None:
+    context = certs.client_context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    started = peer(serve(answer))
+    with requests.Session() as session:
+        session.mount("https://", make_adapter(ssl_context=context))
+        get(session, started.url, stream=True).close()
+        assert started.connection().channel.tls.version() == "TLSv1.2"
+
+
+def test_ssl_context_through_init_poolmanager(
+    make_adapter: Callable[..., Any], peer: StartPeer, certs: Certificates
+) -> None:
+    base = type(make_adapter())
+
+    class Own(base):  # type: ignore[misc, valid-type]
+        def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+            super().init_poolmanager(*args, ssl_context=certs.client_context(), **kwargs)
+
+    started = peer(serve(answer))
+    with requests.Session() as session:
+        session.mount("https://", Own())
+        assert get(session, started.url).raw.version == 20
+
+
+@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
+def test_different_settings_never_share_a_connection(
+    session: requests.Session, peer: StartPeer, certs: Certificates
+) -> None:
+    started = peer(serve(answer))
+    settings: list[dict[str, Any]] = [
+        {"verify": certs.ca_path},
+        {"verify": certs.ca_folder},
+        {"verify": False},
+        {"verify": certs.ca_path, "cert": certs.client_pem_path},
+    ]
+    for _ in range(2):
+        for options in settings:
+            get(session, started.url, **options)
+    assert started.accepted == len(settings)
+    with pytest.raises(requests.exceptions.SSLError):
+        get(session, started.url, verify=True)
+
+
+def test_no_tls_at_the_other_end(session: requests.Session, peer: StartPeer) -> None:
+    """An HTTP/1.1 answer to a ClientHello."""
+
+    def script(conn: Any) -> None:
+        conn.channel.receive()
+        conn.send_raw(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    started = peer(script, tls=False)
+    with pytest.raises(requests.exceptions.SSLError):
+        get(session, f"https://127.0.0.1:{started.port}")
+
+
+@pytest.mark.parametrize("way", ["close", "abort"])
+def test_the_handshake_is_cut(session: requests.Session, peer: StartPeer, way: str) -> None:
+    def script(conn: Any) -> None:
+        conn.channel.receive()
+        getattr(conn, way)()
+
+    started = peer(script, tls=False)
+    with pytest.raises(requests.ConnectionError):
+        get(session, f"https://127.0.0.1:{started.port}")
+
+
+def test_the_handshake_stalls(session: requests.Session, peer: StartPeer) -> None:
+    started = peer(hold, tls=False)
+    with pytest.raises(requests.exceptions.ConnectTimeout):
+        session.get(f"https://127.0.0.1:{started.port}", timeout=(0.3, 10))
+    with pytest.raises(requests.exceptions.ConnectTimeout):
+        session.get(f"https://127.0.0.1:{started.port}", timeout=0.3)
