@@ -151,7 +151,7 @@ class StreamReader:
     def _consumed(self, size: int) -> None:
         self._uncredited += size
         if self._uncredited >= _CREDIT_STEP:
-            self._connection.credit(self._stream, self._uncredited)
+            self._connection.consumed(self._stream, self._uncredited)
             self._uncredited = 0
 
 

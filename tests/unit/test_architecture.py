@@ -22,6 +22,7 @@ LAYERS = (
     ("response",),
     ("body",),
     ("connection",),
+    ("stream_table",),
     ("stream",),
     ("pump",),
     ("engine.h2_engine",),
@@ -81,4 +82,4 @@ def test_importing_starts_nothing() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
 def test_modules_are_small(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 500
+    assert len(path.read_text().splitlines()) <= 490

@@ -1,0 +1,283 @@
+"""The streams of one connection, and what the peer's frames do to them.
+
+Neither locks nor I/O: the connection calls everything here with its lock held, and afterwards, in
+one place, wakes who waits for what changed (:attr:`StreamTable.changes`).
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from h2.errors import ErrorCodes
+from hpack import HeaderTuple
+from urllib3.exceptions import InvalidHeader
+
+from .engine.base import (
+    ConnectionFailed,
+    DataReceived,
+    Engine,
+    Event,
+    GoAwayReceived,
+    HeadersReceived,
+    SendWindowOpened,
+    StreamReset,
+)
+from .exceptions import FaultKind, RemoteProtocolError, StreamFault, debug_text, error_name
+from .fields import list_size
+from .flow_control import CONNECTION_WINDOW, FlowControlManager
+from .stream import Stream
+
+log = logging.getLogger(__name__)
+
+_MAX_REFUSALS = 2
+
+
+class State(enum.Enum):
+    """The life of a connection; it only moves forward."""
+
+    OPEN = "takes new streams"
+    DRAINING = "finishes the streams it has"
+    CLOSED = "has no use for its socket"
+
+
+class Changes:
+    """What waiters have to hear about since it was last looked at."""
+
+    __slots__ = ("can_send", "messages", "slots", "streams")
+
+    def __init__(self) -> None:
+        self.streams: set[Stream] = set()
+        self.can_send = False  # windows opened: every writer looks again
+        self.slots = False  # a place for a stream became free, or none ever will
+        self.messages: deque[tuple[Any, ...]] = deque()  # for the log, outside the lock
+
+
+class StreamTable:
+    """See the module's docstring.
+
+    :param origin: ``host:port``, for messages.
+    :param lock: the connection's, for the streams' conditions.
+    """
+
+    def __init__(self, engine: Engine, origin: str, lock: threading.Lock) -> None:
+        self._engine = engine
+        self._origin = origin
+        self._lock = lock
+        self._streams: dict[int, Stream] = {}
+        self._window = FlowControlManager(CONNECTION_WINDOW)
+        self._refusals = 0
+        self._idle_since = time.time()  # wall clock: a suspended host's idle time counts
+        self.state = State.OPEN
+        self.reserved = 0
+        self.changes = Changes()
+
+    @property
+    def has_slot(self) -> bool:
+        """Whether another stream may be opened now (RFC 9113 section 5.1.2)."""
+        busy = self._engine.open_streams + self.reserved
+        return self.state is State.OPEN and busy < self._engine.max_concurrent_streams
+
+    @property
+    def unused(self) -> bool:
+        return not self._engine.open_streams and not self.reserved
+
+    def idle_longer_than(self, seconds: float) -> bool:
+        return self.unused and abs(time.time() - self._idle_since) > seconds
+
+    def open(self, fields: Sequence[HeaderTuple], method: str, sending: bool) -> Stream:
+        """Queue a request's HEADERS, with END_STREAM unless ``sending``.
+
+        :raises InvalidHeader: when the fields are over the peer's limit; nothing is queued.
+        :raises StreamFault: NOT_SENT when no stream can be opened.
+        """
+        if not self.has_slot:
+            raise StreamFault(FaultKind.NOT_SENT, f"{self._origin}: takes no stream now")
+        size, limit = list_size(fields), self._engine.max_header_list_size
+        if limit is not None and size > limit:
+            raise InvalidHeader(
+                f"the request's header list has {size} octets, {self._origin} takes {limit} "
+                "(SETTINGS_MAX_HEADER_LIST_SIZE); send fewer or shorter headers or cookies"
+            )
+        stream_id = self._engine.open_stream(fields, end_stream=not sending)
+        stream = self._streams[stream_id] = Stream(stream_id, self._lock, method, sending)
+        self._log("%s: stream %d opened: %s", self._origin, stream_id, method)
+        if not self._engine.has_stream_ids:
+            self.drain("stream identifiers are used up")
+        return stream
+
+    def end_sending(self, stream: Stream) -> None:
+        """Our half is done, or the rest of it is not wanted; the response may go on."""
+        stream.sending = False
+        self._settle(stream)
+
+    def close(self, stream: Stream, error_code: int) -> None:
+        """Give a stream up: RST_STREAM unless it is over, its unread octets returned."""
+        self._engine.reset_stream(stream.id, error_code)
+        stream.chunks.clear()
+        unread, stream.uncredited = stream.uncredited, 0
+        self._credit(None, unread)
+        self._fail(stream, FaultKind.LOCAL, "closed before its end", error_code)
+
+    def consumed(self, stream: Stream, size: int) -> None:
+        """The application has read ``size`` octets."""
+        stream.uncredited -= size
+        self._credit(stream, size)
+
+    def drain(self, reason: str) -> None:
+        """Take no new streams."""
+        if self.state is State.OPEN:
+            self.state = State.DRAINING
+            self.changes.slots = True
+            self._log("%s: connection takes no new streams: %s", self._origin, reason)
+
+    def finish(self, reason: str) -> None:
+        """Nothing more will be received."""
+        if self.state is not State.CLOSED:
+            self.state = State.CLOSED
+            self.changes.slots = True
+            self._log("%s: connection closed: %s", self._origin, reason)
+
+    def fail(self, kind: FaultKind, text: str, error_code: int | None = None) -> None:
+        """End every stream that has not ended, and the connection."""
+        if self.state is not State.CLOSED:
+            for stream in list(self._streams.values()):
+                self._fail(stream, kind, text, error_code)
+            self.finish(text)
+
+    # -- events ----------------------------------------------------------------------------------
+
+    def dispatch(self, event: Event) -> None:
+        if isinstance(event, DataReceived):
+            self._data_received(event)
+        elif isinstance(event, HeadersReceived):
+            self._headers_received(event)
+        elif isinstance(event, SendWindowOpened):
+            self.changes.can_send = self.changes.slots = True
+        elif isinstance(event, StreamReset):
+            self._reset_received(event)
+        elif isinstance(event, GoAwayReceived):
+            self._goaway_received(event)
+        else:
+            self._connection_failed(event)
+
+    def _headers_received(self, event: HeadersReceived) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is None:
+            return
+        try:
+            stream.receive_fields(event)
+        except RemoteProtocolError as error:
+            self._refuse(stream, error)
+        self._settle(stream)
+
+    def _data_received(self, event: DataReceived) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is None:
+            self._credit(None, event.flow_size)
+            return
+        held = stream.uncredited
+        try:
+            stream.receive_data(event)
+        except RemoteProtocolError as error:
+            self._refuse(stream, error)
+        # Padding, and data that nobody will read, goes back at once.
+        self._credit(stream, event.flow_size - (stream.uncredited - held))
+        self._settle(stream)
+
+    def _reset_received(self, event: StreamReset) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is None:
+            return
+        if not event.remote:
+            text = f"{event.reason}; reset with {error_name(event.error_code)}"
+            self._fail(stream, FaultKind.PROTOCOL, text, event.error_code)
+            return
+        text = f"reset by the server with {error_name(event.error_code)}"
+        self._fail(stream, FaultKind.of_reset(event.error_code), text, event.error_code)
+        if event.error_code == ErrorCodes.REFUSED_STREAM:
+            self._refusals += 1
+            if self._refusals >= _MAX_REFUSALS:
+                self.drain("the server refused two streams")
+        elif event.error_code == ErrorCodes.PROTOCOL_ERROR:
+            self.drain("the server saw a protocol error")
+
+    def _goaway_received(self, event: GoAwayReceived) -> None:
+        text = f"GOAWAY with {error_name(event.error_code)}{debug_text(event.debug)}"
+        self._log("%s: %s, last stream %d", self._origin, text, event.last_stream_id)
+        self.drain(text)
+        for stream in list(self._streams.values()):
+            if stream.id > event.last_stream_id:
+                self._fail(
+                    stream,
+                    FaultKind.of_goaway(event.error_code),
+                    f"not processed: the server sent {text}",
+                    event.error_code,
+                    progress=event.last_stream_id > 0,
+                )
+
+    def _connection_failed(self, event: ConnectionFailed) -> None:
+        self.fail(
+            FaultKind.PROTOCOL,
+            f"the server broke the protocol: {event.reason} ({error_name(event.error_code)})",
+            event.error_code,
+        )
+
+    # -- helpers ---------------------------------------------------------------------------------
+
+    def _refuse(self, stream: Stream, error: RemoteProtocolError) -> None:
+        self._engine.reset_stream(stream.id, error.error_code)
+        self._fail(stream, FaultKind.PROTOCOL, f"malformed response: {error}", error.error_code)
+
+    def _fail(
+        self,
+        stream: Stream,
+        kind: FaultKind,
+        text: str,
+        error_code: int | None,
+        progress: bool = False,
+    ) -> None:
+        """End both halves. A response that is complete stands: RFC 9113 section 8.1."""
+        stream.sending = False
+        if stream.open:
+            message = f"{self._origin}: stream {stream.id}: {text}"
+            stream.fault = StreamFault(kind, message, error_code, progress)
+        self._settle(stream)
+
+    def _settle(self, stream: Stream) -> None:
+        """Something happened to the stream; when it is over, it leaves the table."""
+        self.changes.streams.add(stream)
+        if stream.open or stream.sending or self._streams.pop(stream.id, None) is None:
+            return
+        # No-op but for a stream whose response is complete while its request is not.
+        self._engine.reset_stream(stream.id, ErrorCodes.CANCEL)
+        self._idle_since = time.time()
+        self.changes.slots = True
+        outcome: object = stream.fault
+        if stream.fault is None and stream.response is not None:
+            outcome = stream.response.status
+        self._log(
+            "%s: stream %d ended: %s, %d octets",
+            self._origin,
+            stream.id,
+            outcome,
+            stream.received,
+        )
+
+    def _credit(self, stream: Stream | None, size: int) -> None:
+        increment = self._window.consumed(size)
+        if increment:
+            self._engine.send_window_update(0, increment)
+        if stream is not None and stream.open:
+            increment = stream.flow.consumed(size)
+            if increment:
+                self._engine.send_window_update(stream.id, increment)
+
+    def _log(self, *message: Any) -> None:
+        if log.isEnabledFor(logging.DEBUG):
+            self.changes.messages.append(message)
