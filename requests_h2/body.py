@@ -134,18 +134,19 @@ class Upload:
         :raises StreamFault: when the stream failed without a response.
         """
         while not self.done:
+            if not self._connection.wants_body(self._stream):
+                self._connection.stop_sending(self._stream)
+                self.done = True
+                return
             if not self._rest:
                 self._rest, self._last = next(self._pieces)
             sent = self._connection.send_some(self._stream, self._rest, self._last)
             if sent is None:
-                self._connection.stop_sending(self._stream)
-                self.done = True
-            elif sent == len(self._rest):
-                self._rest = memoryview(b"")
+                continue
+            if sent == len(self._rest):
                 self.done = self._last
-            else:
-                self._rest = self._rest[sent:]
-                if not sent:
-                    self._connection.wait_to_send(self._stream, until, self._timeout)
+            elif not sent:
+                self._connection.wait_to_send(self._stream, until, self._timeout)
+            self._rest = self._rest[sent:]
             if until():
                 return

@@ -11,6 +11,7 @@ from hpack import HeaderTuple
 
 from .engine.base import Engine
 from .exceptions import FaultKind
+from .fork import renew_in_children
 from .pump import Pump, Waiter
 from .stream import Stream
 from .stream_table import State, StreamTable
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 IDLE_LIMIT = 118.0
 """Seconds after which an unused connection carries no new request: servers and middleboxes drop
 idle ones after two minutes."""
+_SETTINGS_TIMEOUT = 10.0  # seconds (RFC 9113 section 6.5.3 leaves it to us)
 _OUTBOUND_LIMIT = 256 << 10  # octets of requests' DATA that wait for the socket
 _ANSWER_LIMIT = 64 << 10  # octets of unsent answers that the peer made us queue
 
@@ -44,12 +46,14 @@ class Connection:
         self._engine = engine
         self._table = StreamTable(engine, origin, self._pump.lock)
         self._table.reserved = 1
+        self._acknowledge_by = Deadline(_SETTINGS_TIMEOUT)
         self._unsent_answers = 0
         self._slot_waiters: set[Waiter] = set()
         # Appended without the lock, by finalizers: see give_up_later.
         self._given_up: deque[Stream | None] = deque()
         with self._guard:
             self._flush_locked()
+        renew_in_children(self)
 
     @property
     def usable(self) -> bool:
@@ -70,6 +74,8 @@ class Connection:
             self._pump.poll_locked()
             if self._table.idle_longer_than(IDLE_LIMIT):
                 self._table.drain("idle for too long")
+            if not self._engine.settings_acknowledged and self._acknowledge_by.expired:
+                self._table.drain("the server does not acknowledge SETTINGS")
             if not self._table.has_slot:
                 return False
             self._table.reserved += 1
@@ -114,9 +120,16 @@ class Connection:
         :param ready: asked under the lock.
         :raises TimeoutError: after ``timeout`` seconds.
         """
-        deadline = Deadline(timeout)
-        if not self._pump.wait(stream, lambda: ready() or not stream.open, deadline):
+        if not self._wait(stream, ready, timeout):
+            self._note_timeout(timeout)
             raise TimeoutError("timed out")
+
+    def wait_for_continue(self, stream: Stream, seconds: float) -> None:
+        """Hold a body back until 100 (Continue), a final response, or for so long.
+
+        RFC 9110 section 10.1.1: a client does not wait for ever.
+        """
+        self._wait(stream, lambda: stream.continued or stream.response is not None, seconds)
 
     def take_chunks(self, stream: Stream, timeout: float | None) -> deque[bytes]:
         """The data received since the last call, as it came; empty at the end of the stream.
@@ -142,16 +155,23 @@ class Connection:
             self._table.consumed(stream, size)
             self._flush_locked()
 
-    def send_some(self, stream: Stream, data: memoryview, end_stream: bool) -> int | None:
-        """Send as much DATA as windows and socket take now.
+    def wants_body(self, stream: Stream) -> bool:
+        """Whether there is a use in sending more of the request body.
 
-        :returns: octets taken; ``None`` when the peer wants no more of this body.
         :raises StreamFault: when the stream failed without a response.
         """
         with self._guard:
+            if stream.fault is not None and stream.response is None:
+                raise stream.fault
+            return stream.wants_body
+
+    def send_some(self, stream: Stream, data: memoryview, end_stream: bool) -> int | None:
+        """Send as much DATA as windows and socket take now.
+
+        :returns: octets taken; ``None`` when there is no use in it any more.
+        """
+        with self._guard:
             if not stream.wants_body:
-                if stream.fault is not None and stream.response is None:
-                    raise stream.fault
                 return None
             size = min(len(data), self._sendable_locked(stream))
             if size > 0 or not data:
@@ -210,6 +230,14 @@ class Connection:
             finally:
                 self._pump.lock.release()
 
+    def renew_after_fork(self) -> None:
+        """In a forked child: everything here is over, and the parent must not notice."""
+        self._pump.renew_after_fork()
+        self._guard = self._pump.guard
+        self._slot_waiters.clear()
+        self._given_up.clear()
+        self._table.renew_after_fork(self._pump.lock)
+
     # -- the pump's owner ------------------------------------------------------------------------
 
     def receive_locked(self, data: memoryview) -> None:
@@ -228,6 +256,10 @@ class Connection:
     def lost_locked(self, error: OSError | None) -> None:
         text = "the server closed the connection" if error is None else f"connection lost: {error}"
         self._table.fail(FaultKind.CONNECTION_LOST, text)
+        self._close_locked()
+
+    def interrupted_locked(self) -> None:
+        self._table.fail(FaultKind.LOCAL, "interrupted in the middle of an operation")
         self._close_locked()
 
     def settle_locked(self) -> None:
@@ -253,6 +285,20 @@ class Connection:
                 break  # another thread was faster
 
     # -- helpers ---------------------------------------------------------------------------------
+
+    def _wait(self, stream: Stream, ready: Callable[[], bool], timeout: float | None) -> bool:
+        return self._pump.wait(stream, lambda: ready() or not stream.open, Deadline(timeout))
+
+    def _note_timeout(self, timeout: float | None) -> None:
+        """A stream timed out; the connection may be at fault.
+
+        Others on it go on until their own timeouts: theirs may be longer with good reason.
+        """
+        with self._guard:
+            if timeout is not None and self._pump.stuck_for_locked(timeout):
+                self._table.drain(f"the server read nothing for {timeout} seconds")
+            elif not self._engine.settings_received:
+                self._table.drain("the server has never said anything")
 
     def _wake_locked(self) -> None:
         changes = self._table.changes

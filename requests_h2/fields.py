@@ -111,6 +111,15 @@ def declared_length(headers: Headers) -> int | None:
     return None
 
 
+def asks_to_close(headers: Headers) -> bool:
+    """Whether the headers say ``Connection: close``, which HTTP/2 cannot say by a field."""
+    return any(
+        b"close" in [token.strip().lower() for token in _encode(value, "value").split(b",")]
+        for name, value in headers.items()
+        if _encode(name, "name").lower() == b"connection"
+    )
+
+
 def list_size(fields: Iterable[tuple[bytes, bytes]]) -> int:
     """The size that SETTINGS_MAX_HEADER_LIST_SIZE limits (RFC 9113 section 6.5.2), in octets."""
     return sum(len(name) + len(value) + 32 for name, value in fields)

@@ -23,6 +23,8 @@ from .tls import Dialled
 if TYPE_CHECKING:
     from .pool import HTTP2ConnectionPool
 
+_CONTINUE_WAIT = 1.0  # seconds, as curl
+
 
 class Lease:
     """One exchange's hold on a connection; used by one thread at a time.
@@ -81,6 +83,8 @@ class Lease:
         self.stream = stream = self.connection.open_stream(fields, method, not body.empty)
         if body.empty:
             return
+        if (b"expect", b"100-continue") in fields:
+            self.connection.wait_for_continue(stream, _CONTINUE_WAIT)
         self._upload = Upload(self.connection, stream, body, self.read_timeout)
         self._upload.advance(until=lambda: stream.response is not None)
 
@@ -114,6 +118,11 @@ class Lease:
             decode_content=decode_content,
             enforce_content_length=enforce_content_length,
         )
+
+    def drain(self, reason: str) -> None:
+        """Let the connection carry no other request."""
+        assert self.connection is not None
+        self.connection.drain(reason)
 
     def close(self) -> None:
         """End the exchange only: other streams share the connection."""

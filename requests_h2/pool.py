@@ -23,12 +23,14 @@ from urllib3.util import Timeout
 from urllib3.util.proxy import connection_requires_http_tunnel
 from urllib3.util.retry import Retry
 
+from . import tls
 from .body import RequestBody
 from .connection import Connection
 from .engine.h2_engine import H2Engine
 from .exceptions import FaultKind, HTTP2RequiredError, StreamFault, to_urllib3
-from .fields import RequestTarget, request_fields
+from .fields import RequestTarget, asks_to_close, request_fields
 from .flow_control import CONNECTION_WINDOW, STREAM_WINDOW
+from .fork import renew_in_children
 from .lease import Lease
 from .replay import Replays
 from .response import HTTP2Response
@@ -91,6 +93,7 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
         self._http1 = False  # what the last dial found
         self._http1_only = False  # the server sent HTTP_1_1_REQUIRED
         weakref.finalize(self, _abandon, self._connections)
+        renew_in_children(self)
 
     # -- urllib3's interface -----------------------------------------------------------------------
 
@@ -128,6 +131,13 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
             self._connections.clear()
         for connection in connections:
             connection.drain(reason)
+
+    def renew_after_fork(self) -> None:
+        """In a forked child: dial anew. The connections forget themselves."""
+        self._dialled = threading.Condition(threading.Lock())
+        self._connections.clear()
+        self._dial = None
+        tls.renew_after_fork()
 
     def _make_request(
         self,
@@ -205,6 +215,8 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
             self._validate_conn(lease)  # type: ignore[arg-type]  # warns, as for any connection
             try:
                 lease.request(method, fields, request_body, timeout)
+                if asks_to_close(headers):
+                    lease.drain("the request says Connection: close")
                 return lease.getresponse(method, url, **options)
             except TimeoutError as error:
                 text = f"Read timed out. (read timeout={lease.read_timeout})"

@@ -11,6 +11,7 @@ was anything to write, and two peers that both stop reading would wait forever.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol
@@ -34,6 +35,9 @@ class Waiter:
     __slots__ = ("condition", "writing")
 
     def __init__(self, lock: threading.Lock) -> None:
+        self.renew(lock)
+
+    def renew(self, lock: threading.Lock) -> None:
         self.condition = threading.Condition(lock)
         self.writing = False
 
@@ -46,6 +50,9 @@ class Owner(Protocol):
 
     def lost_locked(self, error: OSError | None) -> None:
         """The peer closed (``None``) or the connection broke."""
+
+    def interrupted_locked(self) -> None:
+        """Something like KeyboardInterrupt struck while the lock was held."""
 
     def settle_locked(self) -> None:
         """The lock is about to be released."""
@@ -73,6 +80,10 @@ class Guard:
         traceback: TracebackType | None,
     ) -> None:
         try:
+            if kind is not None and not issubclass(kind, Exception):
+                # KeyboardInterrupt and the like, between any two steps: what has been sent and
+                # what was noted down may differ by now.
+                self._owner.interrupted_locked()
             self._owner.settle_locked()
         finally:
             self._lock.release()
@@ -93,9 +104,10 @@ class Pump:
         self._outbound = bytearray()  # lock
         self._read_buffer = memoryview(bytearray(_READ_BUFFER))  # lock
         self._blocked: dict[Waiter, None] = {}  # lock; in order of arrival
-        self._pumping = False  # lock
+        self._pumper = 0  # lock; the thread that has the role, 0 when it is free
         self._drained = True  # whoever pumps, or the lock while nobody does
-        self._flushing = False  # lock
+        self._flusher = 0  # lock; as above
+        self._moved_at = time.monotonic()  # lock; when output was last empty or sent
         self._closed = False  # lock
 
     @property
@@ -103,11 +115,16 @@ class Pump:
         """Octets that the socket has not taken yet."""
         return len(self._outbound)
 
+    def stuck_for_locked(self, seconds: float) -> bool:
+        """Whether there is output of which the socket took nothing for so long."""
+        return bool(self._outbound) and time.monotonic() - self._moved_at >= seconds
+
     def queue_locked(self, data: bytearray) -> None:
         if self._outbound:
             self._outbound += data
         else:
             self._outbound = data
+            self._moved_at = time.monotonic()
 
     def flush_locked(self) -> None:
         """Send what the socket takes now."""
@@ -125,11 +142,12 @@ class Pump:
                 break
             del self._outbound[:sent]
         if len(self._outbound) < before:
+            self._moved_at = time.monotonic()
             self.wake_writers_locked()
 
     def poll_locked(self) -> None:
         """Read and flush all without waiting, unless another thread is at it anyway."""
-        if not self._pumping:
+        if not self._pumper:
             self._read_locked(to_the_end=True)
         self.flush_locked()
 
@@ -167,6 +185,20 @@ class Pump:
         for waiter in self._blocked:
             waiter.condition.notify_all()
 
+    def renew_after_fork(self) -> None:
+        """In the child: a free lock, and the descriptor given up without a word to the peer.
+
+        The socket is the parent's. ``shutdown`` would end its connection too; ``close`` only
+        drops this process's descriptor, and Python sends no close_notify with it.
+        """
+        self.lock = threading.Lock()
+        self.guard = Guard(self.lock, self._owner)
+        self._blocked.clear()
+        self._pumper = self._flusher = 0
+        self._outbound = bytearray()
+        self._closed = True
+        self._transport.close()
+
     def wake_locked(self, waiter: Waiter) -> None:
         if waiter in self._blocked:
             waiter.condition.notify_all()
@@ -181,54 +213,51 @@ class Pump:
 
         Also true when the socket is closed: nothing will come any more.
         """
+        me = threading.get_ident()
         while True:
-            with self.guard:
-                if ready() or self._closed or deadline.expired:
-                    # This thread may have been woken to take a role over; it passes it on.
-                    self._wake_successor_locked()
-                    return ready() or self._closed
-                write = bool(self._outbound)
-                pump = not self._pumping
-                flush = not pump and write and not self._flushing
-                if pump:
-                    self._pumping = True
-                elif flush:
-                    self._flushing = True
-                else:
-                    self._block_locked(waiter, deadline)
-            if pump:
-                self._pump(ready, deadline, write)
-            elif flush:
-                self._flush(deadline)
+            try:
+                with self.lock:
+                    if ready() or self._closed or deadline.expired:
+                        # This thread may have been woken to take a role over; it passes it on.
+                        self._wake_successor_locked()
+                        return ready() or self._closed
+                    write = bool(self._outbound)
+                    if not self._pumper:
+                        self._pumper = me
+                    elif write and not self._flusher:
+                        self._flusher = me
+                    else:
+                        self._block_locked(waiter, deadline)
+                if self._pumper == me:
+                    self._pump(ready, deadline, write)
+                elif self._flusher == me:
+                    self._poll(deadline, read=False, write=True)
+                    with self.guard:
+                        self.flush_locked()
+            finally:
+                # Also when a signal handler raises in the middle of the above.
+                if me in (self._pumper, self._flusher):
+                    self._leave(me)
 
     def _pump(self, ready: Callable[[], bool], deadline: Deadline, write: bool) -> None:
-        try:
-            done = False
-            while not done:
-                if self._drained:
-                    self._poll(deadline, read=True, write=write)
-                with self.guard:
-                    self._read_locked()
-                    self.flush_locked()
-                    write = bool(self._outbound)
-                    done = ready() or self._closed or deadline.expired
-                    if done:
-                        self._pumping = False
-                        self._leave_locked()
-        except BaseException:
+        done = False
+        while not done:
+            if self._drained:
+                self._poll(deadline, read=True, write=write)
             with self.guard:
-                self._pumping = False
-                self._leave_locked()
-            raise
-
-    def _flush(self, deadline: Deadline) -> None:
-        try:
-            self._poll(deadline, read=False, write=True)
-        finally:
-            with self.guard:
-                self._flushing = False
+                self._read_locked()
                 self.flush_locked()
-                self._leave_locked()
+                write = bool(self._outbound)
+                done = ready() or self._closed or deadline.expired
+
+    def _leave(self, me: int) -> None:
+        with self.lock:
+            if self._pumper == me:
+                self._pumper = 0
+            if self._flusher == me:
+                self._flusher = 0
+            self._dispose_locked()
+            self._wake_successor_locked()
 
     def _poll(self, deadline: Deadline, *, read: bool, write: bool) -> None:
         # The descriptor stays valid while this thread holds a role: see _dispose_locked.
@@ -241,17 +270,13 @@ class Pump:
         finally:
             self._blocked.pop(waiter, None)
 
-    def _leave_locked(self) -> None:
-        self._dispose_locked()
-        self._wake_successor_locked()
-
     def _wake_successor_locked(self) -> None:
-        if self._blocked and (not self._pumping or (self._outbound and not self._flushing)):
+        if self._blocked and (not self._pumper or (self._outbound and not self._flusher)):
             next(iter(self._blocked)).condition.notify_all()
 
     def _dispose_locked(self) -> None:
         # A descriptor that is closed while someone polls it may be another socket's by then.
-        if self._closed and not self._pumping and not self._flushing:
+        if self._closed and not self._pumper and not self._flusher:
             self._transport.close()
 
     def _write_failed_locked(self, error: OSError) -> None:

@@ -37,6 +37,7 @@ class Stream(Waiter):
         "_received",
         "bodiless",
         "chunks",
+        "continued",
         "ended",
         "expected",
         "fault",
@@ -58,6 +59,7 @@ class Stream(Waiter):
         self.chunks: deque[bytes] = deque()
         self.uncredited = 0  # octets received that the peer has not got back
         self.expected: int | None = None
+        self.continued = False  # 100 (Continue) came
         self.ended = False
         self.fault: StreamFault | None = None
         self.sending = sending  # our half is open: the upload goes on
@@ -118,6 +120,7 @@ class Stream(Waiter):
         else:
             received = response_fields(event.fields)
             if received.status < 200:
+                self.continued = self.continued or received.status == 100
                 self._count_informational(size)
                 return
             self.bodiless = self.bodiless or received.status in (204, 304)

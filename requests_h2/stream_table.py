@@ -150,6 +150,15 @@ class StreamTable:
                 self._fail(stream, kind, text, error_code)
             self.finish(text)
 
+    def renew_after_fork(self, lock: threading.Lock) -> None:
+        """In a forked child: the streams fail and wait on the new lock; nothing is sent."""
+        self._lock = lock
+        for stream in self._streams.values():
+            stream.renew(lock)
+        self.fail(FaultKind.LOCAL, "the connection belongs to the process that forked this one")
+        self.reserved = 0
+        self.changes = Changes()
+
     # -- events ----------------------------------------------------------------------------------
 
     def dispatch(self, event: Event) -> None:

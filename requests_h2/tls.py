@@ -23,6 +23,11 @@ TLS_RECORD = 16_384
 _alpn_locks: weakref.WeakKeyDictionary[ssl.SSLContext, threading.Lock] = weakref.WeakKeyDictionary()
 
 
+def renew_after_fork() -> None:
+    """In a forked child: a lock that another thread of the parent held is nobody's now."""
+    _alpn_locks.clear()
+
+
 class ALPNContext:
     """An SSLContext that offers h2, for one handshake, without changing the one it wraps.
 

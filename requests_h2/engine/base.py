@@ -106,6 +106,16 @@ class Engine(abc.ABC):
 
     @property
     @abc.abstractmethod
+    def settings_received(self) -> bool:
+        """Whether the peer's SETTINGS came, which is the first thing it says."""
+
+    @property
+    @abc.abstractmethod
+    def settings_acknowledged(self) -> bool:
+        """Whether the peer has acknowledged ours."""
+
+    @property
+    @abc.abstractmethod
     def has_stream_ids(self) -> bool:
         """Whether another stream can be opened on this connection at all."""
 

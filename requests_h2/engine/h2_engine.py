@@ -69,6 +69,8 @@ from .frames import (
 )
 
 _MAX_CONTINUATIONS = 64
+_MAX_SETTINGS = 32  # in one frame, as nghttp2 (CVE-2020-11080)
+_SETTING_SIZE = 6
 _MAX_DATA_PAYLOAD = 65_536
 _ENCODER_TABLE_LIMIT = 4096
 _HEADER_LIST_HARD_LIMIT = 1 << 20
@@ -133,6 +135,8 @@ class H2Engine(Engine):
         self._events: list[Event] = []
         self._block_stream = 0  # the stream of an unfinished field block
         self._continuations = 0
+        self._settings_received = False
+        self._settings_acknowledged = False
         self._failed = False
         self._h2.initiate_connection()
         self._output += self._h2.data_to_send()
@@ -150,6 +154,14 @@ class H2Engine(Engine):
     @property
     def max_header_list_size(self) -> int | None:
         return self._h2.remote_settings.max_header_list_size
+
+    @property
+    def settings_received(self) -> bool:
+        return self._settings_received
+
+    @property
+    def settings_acknowledged(self) -> bool:
+        return self._settings_acknowledged
 
     @property
     def has_stream_ids(self) -> bool:
@@ -362,9 +374,13 @@ class H2Engine(Engine):
 
     def _receive_settings(self, frame: Frame) -> None:
         before = self._h2.remote_settings.initial_window_size
+        if len(frame.payload) > _MAX_SETTINGS * _SETTING_SIZE:
+            raise PeerError(ErrorCodes.ENHANCE_YOUR_CALM, "too many settings in a frame")
         self._feed(frame)
         if frame.flags & ACK:
+            self._settings_acknowledged = True
             return
+        self._settings_received = True
         # A peer must not make us keep a table of its size (h2 follows it without a bound).
         table = min(self._h2.remote_settings.header_table_size, _ENCODER_TABLE_LIMIT)
         if self._h2.encoder.header_table_size != table:

@@ -28,7 +28,7 @@ LAYERS = (
     ("engine.h2_engine",),
     ("engine.base",),
     ("engine.frames", "engine.__init__"),
-    ("fields", "flow_control", "tls"),
+    ("fields", "flow_control", "fork", "tls"),
     ("exceptions", "timeouts"),
 )
 RANK = {name: row for row, names in enumerate(LAYERS) for name in names}
