@@ -23,7 +23,6 @@ from urllib3.util import Timeout
 from urllib3.util.proxy import connection_requires_http_tunnel
 from urllib3.util.retry import Retry
 
-from . import tls
 from .body import RequestBody
 from .connection import Connection
 from .engine.h2_engine import H2Engine
@@ -37,6 +36,7 @@ from .response import HTTP2Response
 from .stream import MAX_HEADER_LIST_SIZE
 from .timeouts import Deadline
 from .tls import Dialled, SSLSocketTransport, negotiated_h2, offer_h2
+from .tls import renew_after_fork as renew_tls_after_fork
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
         self._dialled = threading.Condition(threading.Lock())
         self._connections.clear()
         self._dial = None
-        tls.renew_after_fork()
+        renew_tls_after_fork()
 
     def _make_request(
         self,
@@ -210,7 +210,9 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
         self.num_requests += 1
         request_body = RequestBody(body, method, headers)
         fields = request_fields(method, self._target(url), headers, request_body.length)
-        replays = Replays(method, request_body)
+        replays = Replays(
+            method, request_body, Timeout.resolve_default_timeout(timeout.read_timeout)
+        )
         while True:
             self._validate_conn(lease)  # type: ignore[arg-type]  # warns, as for any connection
             try:
@@ -252,7 +254,8 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
             limit = Timeout.resolve_default_timeout(timeout.read_timeout)
         deadline = Deadline(limit)
         pending: _Dial | None = None
-        while not self._reserve(lease):
+        tried: list[Connection] = []
+        while not self._reserve(lease, tried):
             with self._dialled:
                 if pending is not None and pending.error is not None:
                     lease.dialled = pending.dialled
@@ -260,6 +263,8 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
                 pending, dial = self._dial, None
                 shared = not self._http1 and not self._http1_only
                 open_connections = [c for c in self._connections if c.usable]
+                if any(connection not in tried for connection in open_connections):
+                    continue  # a dial ended since
                 if pending is None and shared and len(open_connections) < self._max_connections:
                     dial = self._dial = _Dial()
             if dial is not None:
@@ -267,19 +272,25 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
             if pending is None and not shared:
                 return self._connect(lease, timeout)
             if deadline.expired:
-                raise ConnectTimeoutError(
-                    lease,
-                    f"No free stream on {self.host} in {limit} seconds: {len(open_connections)} of "
-                    f"{self._max_connections} connections are open and full. Read or close "
-                    "responses, or raise pool_maxsize",
-                )
+                raise self._no_place(lease, len(open_connections), limit)
             self._wait(pending, open_connections, deadline)
         return True
 
-    def _reserve(self, lease: Lease) -> bool:
+    def _no_place(self, lease: Lease, full: int, limit: float | None) -> ConnectTimeoutError:
+        if full:
+            text = (
+                f"No free stream on {self.host}: {full} of {self._max_connections} connections "
+                "are open and full. Read or close responses, or raise pool_maxsize"
+            )
+        else:
+            text = f"Connection to {self.host} timed out while another thread was connecting"
+        return ConnectTimeoutError(lease, f"{text}. (connect timeout={limit})")
+
+    def _reserve(self, lease: Lease, tried: list[Connection]) -> bool:
+        """Get a place on a connection there is; ``tried`` becomes those that had none."""
         with self._dialled:
-            connections = list(self._connections)
-        for connection in connections:
+            tried[:] = self._connections
+        for connection in list(tried):
             if connection.reserve():
                 lease.bind(connection)
                 return True

@@ -12,6 +12,7 @@ import random
 from .body import RequestBody
 from .exceptions import FaultKind, StreamFault
 from .stream import Stream
+from .timeouts import Deadline
 
 _IDEMPOTENT = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"))
 _PAUSES = (0.0, 0.2, 1.0)  # seconds before each replay of a request that the server turned away
@@ -19,9 +20,13 @@ _MAX_REPLAYS = 100  # of any kind: a bound for servers that accept one stream a 
 
 
 class Replays:
-    """The replays of one request."""
+    """The replays of one request.
 
-    def __init__(self, method: str, body: RequestBody) -> None:
+    :param timeout: seconds in which the last of them may begin; ``None`` for no such limit.
+    """
+
+    def __init__(self, method: str, body: RequestBody, timeout: float | None) -> None:
+        self._deadline = Deadline(timeout)
         self._idempotent = method.upper() in _IDEMPOTENT
         self._body = body
         self._total = 0
@@ -40,7 +45,9 @@ class Replays:
             return None
         if not self._turned_away:
             return 0.0
-        return _PAUSES[self._turned_away - 1] * random.uniform(0.8, 1.2)
+        pause = _PAUSES[self._turned_away - 1] * random.uniform(0.8, 1.2)
+        left = self._deadline.remaining()
+        return pause if left is None or pause < left else None
 
     def _allowed(self, fault: StreamFault, stream: Stream | None) -> bool:
         kind = fault.kind
