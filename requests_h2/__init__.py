@@ -1,7 +1,9 @@
-"""HTTP/2 for requests::
+"""HTTP/2 for requests.
 
-session = requests.Session()
-session.mount("https://", requests_h2.HTTP2Adapter())
+Usage::
+
+    session = requests.Session()
+    session.mount("https://", requests_h2.HTTP2Adapter())
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import requests
 from requests.adapters import DEFAULT_POOLBLOCK, DEFAULT_POOLSIZE, DEFAULT_RETRIES, HTTPAdapter
 from urllib3 import PoolManager, Retry
+from urllib3.exceptions import LocationParseError
 
 from .exceptions import HTTP2RequiredError, RequestBodyError
 from .pool import HTTP2ConnectionPool
@@ -103,6 +104,9 @@ class HTTP2Adapter(HTTPAdapter):
             raise error.original from None
         except HTTP2RequiredError as error:
             raise requests.exceptions.ConnectionError(error, request=request) from error
+        except LocationParseError as error:
+            # A host that no DNS name can be; the stock adapter lets urllib3's exception out.
+            raise requests.exceptions.InvalidURL(error, request=request) from error
 
     def close(self) -> None:
         """Close idle connections; those in use finish their streams and then close."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from h2.errors import ErrorCodes
 from hpack import HeaderTuple
@@ -54,6 +55,11 @@ class Connection:
         with self._guard:
             self._flush_locked()
         renew_in_children(self)
+
+    @property
+    def sock(self) -> Any:
+        """The SSLSocket, for its certificate and addresses. Never read, write or close it."""
+        return self._pump.sock
 
     @property
     def usable(self) -> bool:
@@ -121,7 +127,7 @@ class Connection:
         :raises TimeoutError: after ``timeout`` seconds.
         """
         if not self._wait(stream, ready, timeout):
-            self._note_timeout(timeout)
+            self._note_timeout(stream, timeout)
             raise TimeoutError("timed out")
 
     def wait_for_continue(self, stream: Stream, seconds: float) -> None:
@@ -289,12 +295,13 @@ class Connection:
     def _wait(self, stream: Stream, ready: Callable[[], bool], timeout: float | None) -> bool:
         return self._pump.wait(stream, lambda: ready() or not stream.open, Deadline(timeout))
 
-    def _note_timeout(self, timeout: float | None) -> None:
+    def _note_timeout(self, stream: Stream, timeout: float | None) -> None:
         """A stream timed out; the connection may be at fault.
 
         Others on it go on until their own timeouts: theirs may be longer with good reason.
         """
         with self._guard:
+            self._table.note_timeout(stream, timeout)
             if timeout is not None and self._pump.stuck_for_locked(timeout):
                 self._table.drain(f"the server read nothing for {timeout} seconds")
             elif not self._engine.settings_received:

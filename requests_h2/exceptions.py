@@ -50,7 +50,8 @@ class StreamFault(Exception):
     """One stream ended without a complete response.
 
     :param kind: what the replay table asks about.
-    :param message: for people; names the host, the stream and the HTTP/2 error.
+    :param where: host and stream.
+    :param reason: for people; names the HTTP/2 error.
     :param error_code: the HTTP/2 error code (RFC 9113 section 7) where there is one.
     :param progress: whether the connection that ends served another stream.
     """
@@ -58,14 +59,16 @@ class StreamFault(Exception):
     def __init__(
         self,
         kind: FaultKind,
-        message: str,
+        where: str,
+        reason: str,
         error_code: int | None = None,
         progress: bool = False,
     ) -> None:
-        super().__init__(message)
+        self.message = f"{where}: {reason}"
+        super().__init__(self.message)
+        self.reason = reason
         self.progress = progress
         self.kind = kind
-        self.message = message
         self.error_code = error_code
 
 

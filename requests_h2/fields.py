@@ -45,6 +45,9 @@ _CONNECTION_SPECIFIC = frozenset(
 )
 # RFC 7541 section 7.1.3: what a compression oracle must not get at.
 _NEVER_INDEXED = frozenset((b"authorization", b"proxy-authorization", b"cookie"))
+_names_a_secret = re.compile(
+    rb"(^|-)(auth|api-?key|token|secret|password|credentials?)(-|$)"
+).search
 _MAX_STATUS_LENGTH = 3
 
 
@@ -92,7 +95,7 @@ def request_fields(
         (b":path", _path(target.path)),
     ]
     return [
-        (NeverIndexedHeaderTuple if name in _NEVER_INDEXED else HeaderTuple)(name, value)
+        (NeverIndexedHeaderTuple if _is_secret(name) else HeaderTuple)(name, value)
         for name, value in (*pseudo, *regular)
     ]
 
@@ -210,6 +213,11 @@ def _regular_fields(headers: Headers) -> tuple[Fields, str | None]:
 @functools.cache
 def _default_user_agent() -> bytes:
     return f"python-urllib3/{importlib.metadata.version('urllib3')}".encode()
+
+
+@functools.lru_cache(maxsize=512)
+def _is_secret(name: bytes) -> bool:
+    return name in _NEVER_INDEXED or _names_a_secret(name) is not None
 
 
 def _skipped(headers: Headers) -> set[str]:

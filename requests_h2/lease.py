@@ -8,7 +8,7 @@ says http/1.1, it is urllib3's own connection, which then has the socket to itse
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hpack import HeaderTuple
 from urllib3.connection import HTTPSConnection
@@ -48,6 +48,14 @@ class Lease:
         self.read_timeout: float | None = None
         self._upload: Upload | None = None
         self._reserved = False
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._pool.host}:{self._pool.port}>"
+
+    @property
+    def sock(self) -> Any:
+        """The socket, for its certificate and addresses; over HTTP/2 others use it too."""
+        return self.connection and self.connection.sock
 
     @property
     def is_verified(self) -> bool:

@@ -8,6 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Mapping
+from http.client import HTTPException
 from typing import Any
 
 from urllib3.connection import HTTPSConnection
@@ -39,6 +40,7 @@ from .tls import Dialled, SSLSocketTransport, negotiated_h2, offer_h2
 from .tls import renew_after_fork as renew_tls_after_fork
 
 log = logging.getLogger(__name__)
+urllib3_log = logging.getLogger("urllib3.connectionpool")
 
 _SLICE = 0.05  # seconds that a thread waits on one of several places for a free stream
 
@@ -181,6 +183,18 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
             response.retries = retries
             response._connection = response_conn
             response._pool = self
+            # The line that urllib3 writes over HTTP/1.1.
+            urllib3_log.debug(
+                '%s://%s:%s "%s %s %s" %s %s',
+                self.scheme,
+                self.host,
+                self.port,
+                method,
+                url,
+                response.version_string,
+                response.status,
+                response.length_remaining,
+            )
             return response
         http1 = conn.http1
         assert http1 is not None
@@ -339,8 +353,11 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
                     f"{self.host}:{self.port} does not speak HTTP/2: ALPN negotiated "
                     f"{_alpn(conn)}. Use http2=True to accept HTTP/1.1"
                 )
-        except BaseException:
+        except BaseException as error:
             lease.dialled = Dialled.of(conn)
+            if isinstance(error, HTTPException):
+                # Only CONNECT's answer is HTTP/1.1 here: the proxy is at fault.
+                lease.dialled = lease.dialled._replace(has_connected_to_proxy=False)
             conn.close()
             self.put_http1(None)
             raise

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from urllib3.util.wait import wait_for_socket
 
@@ -114,6 +114,10 @@ class Pump:
     def unsent(self) -> int:
         """Octets that the socket has not taken yet."""
         return len(self._outbound)
+
+    @property
+    def sock(self) -> Any:
+        return self._transport.sock
 
     def stuck_for_locked(self, seconds: float) -> bool:
         """Whether there is output of which the socket took nothing for so long."""

@@ -142,7 +142,7 @@ class Stream(Waiter):
         if size:
             self.chunks.append(event.data)
             self.uncredited += size
-        self.ended = event.end_stream
+        self.ended = self.ended or event.end_stream
 
     def _count_informational(self, size: int) -> None:
         self._informational_count += 1

@@ -97,7 +97,7 @@ class StreamTable:
         :raises StreamFault: NOT_SENT when no stream can be opened.
         """
         if not self.has_slot:
-            raise StreamFault(FaultKind.NOT_SENT, f"{self._origin}: takes no stream now")
+            raise StreamFault(FaultKind.NOT_SENT, self._origin, "takes no stream now")
         size, limit = list_size(fields), self._engine.max_header_list_size
         if limit is not None and size > limit:
             raise InvalidHeader(
@@ -254,8 +254,8 @@ class StreamTable:
         """End both halves. A response that is complete stands: RFC 9113 section 8.1."""
         stream.sending = False
         if stream.open:
-            message = f"{self._origin}: stream {stream.id}: {text}"
-            stream.fault = StreamFault(kind, message, error_code, progress)
+            where = f"{self._origin}: stream {stream.id}"
+            stream.fault = StreamFault(kind, where, text, error_code, progress)
         self._settle(stream)
 
     def _settle(self, stream: Stream) -> None:
@@ -267,8 +267,10 @@ class StreamTable:
         self._engine.reset_stream(stream.id, ErrorCodes.CANCEL)
         self._idle_since = time.time()
         self.changes.slots = True
-        outcome: object = stream.fault
-        if stream.fault is None and stream.response is not None:
+        outcome: object = None
+        if stream.fault is not None:
+            outcome = stream.fault.reason
+        elif stream.response is not None:
             outcome = stream.response.status
         self._log(
             "%s: stream %d ended: %s, %d octets",
@@ -286,6 +288,9 @@ class StreamTable:
             increment = stream.flow.consumed(size)
             if increment:
                 self._engine.send_window_update(stream.id, increment)
+
+    def note_timeout(self, stream: Stream, seconds: float | None) -> None:
+        self._log("%s: stream %d: timed out after %s s", self._origin, stream.id, seconds)
 
     def _log(self, *message: Any) -> None:
         if log.isEnabledFor(logging.DEBUG):

@@ -112,6 +112,9 @@ class Dialled(NamedTuple):
 class Transport(Protocol):
     """Bytes to and from the peer; nothing here ever blocks."""
 
+    sock: Any
+    """What lies beneath, for those who ask for the peer's certificate or address."""
+
     def receive_into(self, buffer: memoryview) -> int | None:
         """Octets read, 0 at the end, ``None`` when there is nothing now.
 
@@ -142,31 +145,31 @@ class SSLSocketTransport:
 
     def __init__(self, sock: Any) -> None:
         sock.settimeout(0)
-        self._sock: ssl.SSLSocket = sock
+        self.sock: ssl.SSLSocket = sock
 
     def receive_into(self, buffer: memoryview) -> int | None:
         try:
-            return self._sock.recv_into(buffer)
+            return self.sock.recv_into(buffer)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
 
     def send(self, data: memoryview) -> int:
         try:
-            return self._sock.send(data)
+            return self.sock.send(data)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return 0
 
     def pending(self) -> bool:
-        return self._sock.pending() > 0
+        return self.sock.pending() > 0
 
     def fileno(self) -> int:
-        return self._sock.fileno()
+        return self.sock.fileno()
 
     def shutdown(self) -> None:
         try:
-            self._sock.shutdown(socket.SHUT_RDWR)
+            self.sock.shutdown(socket.SHUT_RDWR)
         except OSError:
             return  # the peer was faster
 
     def close(self) -> None:
-        self._sock.close()
+        self.sock.close()

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import threading
+import warnings
 from collections.abc import Sequence
 
 import requests
+from urllib3.exceptions import InsecureRequestWarning
 
 from requests_h2.demo.fetch import fetch, one_line
 from requests_h2.demo.server import DemoServerError
@@ -22,7 +26,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             run(sys.stdout)
         else:
             verify = False if options.insecure else options.cacert
-            fetch(options.url, sys.stdout, timeout=options.timeout, verify=verify)
+            with warnings.catch_warnings():
+                if options.insecure:  # the user has said so: no need to warn
+                    warnings.simplefilter("ignore", InsecureRequestWarning)
+                fetch(options.url, sys.stdout, timeout=options.timeout, verify=verify)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except DemoServerError as error:
         return fail(str(error))
     except (requests.RequestException, OSError) as error:
@@ -50,8 +61,8 @@ def parser() -> argparse.ArgumentParser:
 
 def seconds(text: str) -> float:
     value = float(text)
-    if value <= 0:
-        raise argparse.ArgumentTypeError("must be more than 0")
+    if not 0 < value <= threading.TIMEOUT_MAX:
+        raise argparse.ArgumentTypeError("must be more than 0, and finite")
     return value
 
 

@@ -7,7 +7,7 @@ from http.client import responses
 from typing import TextIO
 
 import requests
-from urllib3.exceptions import MaxRetryError
+from urllib3.exceptions import MaxRetryError, ProtocolError
 
 from requests_h2 import HTTP2Adapter
 
@@ -37,8 +37,12 @@ def fetch(url: str, out: TextIO, *, timeout: float, verify: bool | str | None = 
 
 def one_line(error: Exception) -> str:
     """Say what went wrong without the wrapping that retries and pools put around it."""
-    cause: object = error.args[0] if error.args else error
+    cause: object = error
+    if isinstance(error, requests.RequestException) and error.args:
+        cause = error.args[0]
     if isinstance(cause, MaxRetryError) and cause.reason is not None:
         cause = cause.reason
+    if isinstance(cause, ProtocolError):
+        cause = cause.args[0]  # the rest repeats it
     text = " ".join(str(cause).split()) or repr(cause)
     return f"{type(error).__name__}: {text}"

@@ -15,8 +15,10 @@ END_HEADERS = 0x4
 PADDED = 0x8
 
 HEADER_SIZE = 9
+SETTING_SIZE = 6
 MAX_STREAM_ID = 2**31 - 1
 U32 = struct.Struct(">L")
+_LAST_KNOWN_SETTING = 6
 _HEADER = struct.Struct(">HBBBL")
 
 
@@ -101,6 +103,23 @@ def u32_payload(frame: Frame, what: str) -> int:
         raise PeerError(ErrorCodes.FRAME_SIZE_ERROR, f"{what} of {len(payload)} octets")
     value: int = U32.unpack(payload)[0]
     return value
+
+
+def without_unknown_settings(frame: Frame) -> Frame:
+    """A SETTINGS frame as if the peer had sent only what RFC 9113 section 6.5.2 defines.
+
+    The rest must be ignored; an engine may keep it, for ever.
+    """
+    payload = frame.payload
+    if len(payload) % SETTING_SIZE:
+        return frame  # the engine refuses it
+    known = b"".join(
+        bytes(payload[start : start + SETTING_SIZE])
+        for start in range(0, len(payload), SETTING_SIZE)
+        if 1 <= payload[start] << 8 | payload[start + 1] <= _LAST_KNOWN_SETTING
+    )
+    header = frame_header(frame.kind, frame.flags, frame.stream_id, len(known))
+    return frame._replace(view=memoryview(header + known))
 
 
 def data_payload(frame: Frame) -> memoryview:

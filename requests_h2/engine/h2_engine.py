@@ -18,6 +18,7 @@ closed in h2 by ``reset_stream`` with its output dropped. Only public names of h
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -57,6 +58,7 @@ from .frames import (
     PING,
     PUSH_PROMISE,
     RST_STREAM,
+    SETTING_SIZE,
     SETTINGS,
     U32,
     WINDOW_UPDATE,
@@ -66,11 +68,11 @@ from .frames import (
     data_payload,
     frame_header,
     u32_payload,
+    without_unknown_settings,
 )
 
 _MAX_CONTINUATIONS = 64
 _MAX_SETTINGS = 32  # in one frame, as nghttp2 (CVE-2020-11080)
-_SETTING_SIZE = 6
 _MAX_DATA_PAYLOAD = 65_536
 _ENCODER_TABLE_LIMIT = 4096
 _HEADER_LIST_HARD_LIMIT = 1 << 20
@@ -89,6 +91,15 @@ class _Stream:
         self.receive_window = receive_window
 
 
+def _keep_hpack_quiet() -> None:
+    """Hpack logs every field it codes, API keys and cookies included, as soon as a program turns
+    DEBUG on for all loggers. Only a level that somebody set for it on purpose is respected.
+    """
+    logger = logging.getLogger("hpack")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)
+
+
 class H2Engine(Engine):
     """See the module's docstring.
 
@@ -102,6 +113,7 @@ class H2Engine(Engine):
     def __init__(
         self, *, stream_window: int, connection_window: int, max_header_list_size: int
     ) -> None:
+        _keep_hpack_quiet()
         self._h2 = H2Connection(
             H2Configuration(
                 client_side=True,
@@ -324,9 +336,12 @@ class H2Engine(Engine):
 
     def _field_block_failed(self, stream_id: int, error: ProtocolError) -> None:
         if isinstance(error, DenialOfServiceError):
-            raise PeerError(ErrorCodes.ENHANCE_YOUR_CALM, str(error)) from error
+            text = f"a field section of more than {_HEADER_LIST_HARD_LIMIT} octets"
+            raise PeerError(ErrorCodes.ENHANCE_YOUR_CALM, text) from error
         if isinstance(error.__cause__, HPACKError):
-            raise PeerError(ErrorCodes.COMPRESSION_ERROR, str(error)) from error
+            # hpack's message quotes the block, which may be large and hold anything.
+            text = f"a field block that cannot be decoded: {type(error.__cause__).__name__}"
+            raise PeerError(ErrorCodes.COMPRESSION_ERROR, text) from error
         if isinstance(error.__cause__, HyperframeError):
             # The frame could not be parsed, so its fragment never reached HPACK.
             raise PeerError(error.error_code, str(error)) from error
@@ -374,17 +389,21 @@ class H2Engine(Engine):
 
     def _receive_settings(self, frame: Frame) -> None:
         before = self._h2.remote_settings.initial_window_size
-        if len(frame.payload) > _MAX_SETTINGS * _SETTING_SIZE:
+        if len(frame.payload) > _MAX_SETTINGS * SETTING_SIZE:
             raise PeerError(ErrorCodes.ENHANCE_YOUR_CALM, "too many settings in a frame")
-        self._feed(frame)
+        self._feed(without_unknown_settings(frame))
         if frame.flags & ACK:
             self._settings_acknowledged = True
             return
         self._settings_received = True
         # A peer must not make us keep a table of its size (h2 follows it without a bound).
         table = min(self._h2.remote_settings.header_table_size, _ENCODER_TABLE_LIMIT)
-        if self._h2.encoder.header_table_size != table:
-            self._h2.encoder.header_table_size = table
+        encoder = self._h2.encoder
+        if encoder.header_table_size != table:
+            encoder.header_table_size = table
+        if len(changes := encoder.table_size_changes) > 2:
+            # RFC 7541 section 4.2: of many changes only the lowest and the last are signalled.
+            changes[:] = [min(changes), changes[-1]]
         change = self._h2.remote_settings.initial_window_size - before
         for stream in self._streams.values():
             stream.send_window += change
