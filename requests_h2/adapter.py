@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import ssl
+import threading
 from typing import Any, Literal
 
 import requests
@@ -12,6 +13,7 @@ from urllib3 import PoolManager, Retry
 from urllib3.exceptions import LocationParseError
 
 from .exceptions import HTTP2RequiredError, RequestBodyError
+from .fork import renew_in_children
 from .pool import HTTP2ConnectionPool
 
 
@@ -74,6 +76,12 @@ class HTTP2Adapter(HTTPAdapter):
             pool_kwargs.setdefault("ssl_context", self._ssl_context)
         super().init_poolmanager(connections, maxsize, block, **pool_kwargs)
         self._use_http2_pools(self.poolmanager)
+        renew_in_children(self)
+
+    def renew_after_fork(self) -> None:
+        """In a forked child: free the locks that another thread of the parent may have held."""
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            manager.pools.lock = threading.RLock()
 
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
         known = proxy in self.proxy_manager

@@ -16,6 +16,7 @@ from .fields import Headers, declared_length
 from .stream import Stream
 
 _BLOCK_SIZE = 65_536
+_REUSABLE = (str, bytes, bytearray, memoryview)
 
 
 class RequestBody:
@@ -75,7 +76,7 @@ class RequestBody:
 
     def rewind(self) -> bool:
         """Make the body ready to be sent again; false when it cannot be."""
-        if not self.started or self._body is None or isinstance(self._body, (str, bytes)):
+        if not self.started or self._body is None or isinstance(self._body, _REUSABLE):
             return True
         if self._position is None:
             return False

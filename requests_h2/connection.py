@@ -17,7 +17,7 @@ from .pump import Pump, Waiter
 from .stream import Stream
 from .stream_table import State, StreamTable
 from .timeouts import Deadline
-from .tls import Dialled, Transport
+from .tls import Dialled, Transport, is_alert
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,7 @@ IDLE_LIMIT = 118.0
 idle ones after two minutes."""
 _SETTINGS_TIMEOUT = 10.0  # seconds (RFC 9113 section 6.5.3 leaves it to us)
 _OUTBOUND_LIMIT = 256 << 10  # octets of requests' DATA that wait for the socket
+_MAX_SILENT_TIMEOUTS = 2  # in a row, without an octet from the peer: one may be a slow answer
 _ANSWER_LIMIT = 64 << 10  # octets of unsent answers that the peer made us queue
 
 
@@ -48,7 +49,8 @@ class Connection:
         self._table = StreamTable(engine, origin, self._pump.lock)
         self._table.reserved = 1
         self._acknowledge_by = Deadline(_SETTINGS_TIMEOUT)
-        self._unsent_answers = 0
+        self._answers: deque[tuple[int, int]] = deque()  # unsent ones: where they end, their size
+        self._silent_timeouts = 0
         self._slot_waiters: set[Waiter] = set()
         # Appended without the lock, by finalizers: see give_up_later.
         self._given_up: deque[Stream | None] = deque()
@@ -116,7 +118,9 @@ class Connection:
         with self._guard:
             self._table.reserved -= 1
             self._table.changes.slots = True
+            self._pump.poll_locked()  # the end may have come since the reservation
             stream = self._table.open(fields, method, sending)
+            stream.received_before = self._pump.received
             self._flush_locked()
             return stream
 
@@ -167,6 +171,8 @@ class Connection:
         :raises StreamFault: when the stream failed without a response.
         """
         with self._guard:
+            # An upload that never has to wait must still hear what the peer says.
+            self._pump.poll_locked()
             if stream.fault is not None and stream.response is None:
                 raise stream.fault
             return stream.wants_body
@@ -179,14 +185,14 @@ class Connection:
         with self._guard:
             if not stream.wants_body:
                 return None
-            size = min(len(data), self._sendable_locked(stream))
-            if size > 0 or not data:
+            size = max(0, min(len(data), self._sendable_locked(stream)))
+            if size or not data:
                 last = end_stream and size == len(data)
                 self._engine.send_data(stream.id, data[:size], last)
                 if last:
                     self._table.end_sending(stream)
                 self._flush_locked()
-            return max(size, 0)
+            return size
 
     def wait_to_send(
         self, stream: Stream, until: Callable[[], bool], timeout: float | None
@@ -230,11 +236,7 @@ class Connection:
         never waits for it. If somebody holds it, the work is done when it is next let go.
         """
         self._given_up.append(stream)
-        if self._pump.lock.acquire(blocking=False):
-            try:
-                self.settle_locked()
-            finally:
-                self._pump.lock.release()
+        self._settle_given_up()
 
     def renew_after_fork(self) -> None:
         """In a forked child: everything here is over, and the parent must not notice."""
@@ -247,13 +249,10 @@ class Connection:
     # -- the pump's owner ------------------------------------------------------------------------
 
     def receive_locked(self, data: memoryview) -> None:
+        self._silent_timeouts = 0
         for event in self._engine.receive(data):
             self._table.dispatch(event)
-        before = self._pump.unsent
-        self._pump.queue_locked(self._engine.take_output())
-        # Only what a peer provokes without reading it piles up here; uploads stop by themselves.
-        self._unsent_answers = (self._unsent_answers if before else 0) + self._pump.unsent - before
-        if self._unsent_answers > _ANSWER_LIMIT:
+        if self._too_many_answers_locked():
             self._engine.go_away(ErrorCodes.ENHANCE_YOUR_CALM)
             self._table.fail(FaultKind.PROTOCOL, "the server floods us and reads no answers")
         if self._table.state is State.CLOSED:
@@ -261,12 +260,14 @@ class Connection:
 
     def lost_locked(self, error: OSError | None) -> None:
         text = "the server closed the connection" if error is None else f"connection lost: {error}"
-        self._table.fail(FaultKind.CONNECTION_LOST, text)
+        kind = FaultKind.TLS if is_alert(error) else FaultKind.CONNECTION_LOST
+        self._table.fail(kind, text, cause=error)
         self._close_locked()
 
     def interrupted_locked(self) -> None:
         self._table.fail(FaultKind.LOCAL, "interrupted in the middle of an operation")
-        self._close_locked()
+        # What is queued may have been sent already: nothing goes out twice.
+        self._pump.close_locked(discard=True)
 
     def settle_locked(self) -> None:
         while self._given_up:
@@ -289,8 +290,27 @@ class Connection:
                 log.debug(*messages.popleft())
             except IndexError:
                 break  # another thread was faster
+        # A finalizer may have run while the lock was held, after the last look at its queue.
+        self._settle_given_up()
 
     # -- helpers ---------------------------------------------------------------------------------
+
+    def _settle_given_up(self) -> None:
+        while self._given_up and self._pump.lock.acquire(blocking=False):
+            try:
+                self.settle_locked()
+            finally:
+                self._pump.lock.release()
+
+    def _too_many_answers_locked(self) -> bool:
+        """Queue what the engine answers; whether a peer that reads nothing made us queue a lot."""
+        answer = self._engine.take_output()
+        if answer:
+            self._pump.queue_locked(answer)
+            self._answers.append((self._pump.sent + self._pump.unsent, len(answer)))
+        while self._answers and self._answers[0][0] <= self._pump.sent:
+            self._answers.popleft()
+        return sum(size for _, size in self._answers) > _ANSWER_LIMIT
 
     def _wait(self, stream: Stream, ready: Callable[[], bool], timeout: float | None) -> bool:
         return self._pump.wait(stream, lambda: ready() or not stream.open, Deadline(timeout))
@@ -302,10 +322,14 @@ class Connection:
         """
         with self._guard:
             self._table.note_timeout(stream, timeout)
+            if self._pump.received == stream.received_before:
+                self._silent_timeouts += 1
             if timeout is not None and self._pump.stuck_for_locked(timeout):
                 self._table.drain(f"the server read nothing for {timeout} seconds")
             elif not self._engine.settings_received:
                 self._table.drain("the server has never said anything")
+            elif self._silent_timeouts >= _MAX_SILENT_TIMEOUTS:
+                self._table.drain("the server says nothing any more")
 
     def _wake_locked(self) -> None:
         changes = self._table.changes
@@ -333,5 +357,5 @@ class Connection:
         self._pump.flush_locked()
 
     def _close_locked(self) -> None:
-        self._flush_locked()
+        self._pump.queue_locked(self._engine.take_output())
         self._pump.close_locked()

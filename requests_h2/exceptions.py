@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 
 from h2.errors import ErrorCodes
-from urllib3.exceptions import HTTPError, ProtocolError
+from urllib3.exceptions import HTTPError, ProtocolError, SSLError
 
 _DEBUG_TEXT_LIMIT = 200
 
@@ -25,6 +25,7 @@ class FaultKind(enum.Enum):
     CONNECTION_LOST = "the connection ended"
     RESET = "RST_STREAM with any other error code"
     PROTOCOL = "the peer broke the protocol"
+    TLS = "a TLS alert"
     LOCAL = "this side gave the stream up"
 
     @classmethod
@@ -54,6 +55,7 @@ class StreamFault(Exception):
     :param reason: for people; names the HTTP/2 error.
     :param error_code: the HTTP/2 error code (RFC 9113 section 7) where there is one.
     :param progress: whether the connection that ends served another stream.
+    :param cause: what the socket raised.
     """
 
     def __init__(
@@ -63,13 +65,26 @@ class StreamFault(Exception):
         reason: str,
         error_code: int | None = None,
         progress: bool = False,
+        cause: OSError | None = None,
     ) -> None:
-        self.message = f"{where}: {reason}"
-        super().__init__(self.message)
+        super().__init__(where, reason)
+        self.where = where
         self.reason = reason
         self.progress = progress
+        self.__cause__ = cause
         self.kind = kind
         self.error_code = error_code
+
+    @property
+    def message(self) -> str:
+        return f"{self.where}: {self.reason}"
+
+    def __str__(self) -> str:
+        return self.message
+
+    def add(self, text: str) -> None:
+        """Say more about it."""
+        self.reason += text
 
 
 class RemoteProtocolError(Exception):
@@ -102,11 +117,11 @@ class HTTP2RequiredError(HTTPError):
     """
 
 
-def to_urllib3(fault: StreamFault) -> ProtocolError:
-    """The urllib3 exception for a fault, with the fault as its cause."""
-    error = ProtocolError(fault.message, fault)
-    error.__cause__ = fault
-    return error
+def to_urllib3(fault: StreamFault) -> HTTPError:
+    """The urllib3 exception for a fault; the place where it is raised makes the fault its cause."""
+    if fault.kind is FaultKind.TLS:
+        return SSLError(fault.message)
+    return ProtocolError(fault.message, fault)
 
 
 def error_name(code: int) -> str:

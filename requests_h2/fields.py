@@ -28,6 +28,7 @@ _is_lowercase_token = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
 # RFC 9110 section 5.5: no control characters other than HTAB; RFC 9113 section 8.2.1.
 _has_control = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 _has_forbidden = re.compile(rb"[\x00\r\n]").search
+_is_number = re.compile(rb"[0-9]{1,19}").fullmatch
 _is_target = re.compile(rb"[\x21-\x7e\x80-\xff]+").fullmatch
 # RFC 3986 section 3.2 without userinfo, which RFC 9113 section 8.3.1 keeps out of :authority.
 _is_authority = re.compile(rb"[!$&'()*+,\-.0-9:;=A-Z\[\]_a-z~%]+").fullmatch
@@ -107,10 +108,7 @@ def declared_length(headers: Headers) -> int | None:
     """
     for name, value in headers.items():
         if _encode(name, "name").lower() == b"content-length":
-            text = _encode(value, "value of Content-Length").strip()
-            if not re.fullmatch(rb"[0-9]{1,19}", text):
-                raise InvalidHeader("Content-Length is not a decimal number")
-            return int(text)
+            return _number(_encode(value, "value of Content-Length").strip(b" \t"))
     return None
 
 
@@ -174,7 +172,7 @@ def content_length(items: Iterable[tuple[str, str]]) -> int | None:
     if not values:
         return None
     value = values.pop()
-    if values or not (value.isascii() and value.isdigit()):
+    if values or not _is_number(value.encode("latin-1")):
         raise RemoteProtocolError("invalid content-length")
     return int(value)
 
@@ -197,6 +195,8 @@ def _regular_fields(headers: Headers) -> tuple[Fields, str | None]:
         if name == b"connection":
             # RFC 9110 section 7.6.1: what Connection names is meant for this hop only.
             nominated.update(token.strip().lower() for token in value.split(b","))
+        if name == b"host" and host is not None:
+            raise InvalidHeader("more than one Host")
         if name == b"host":
             host = value.decode("latin-1")
         elif name == b"te":
@@ -225,14 +225,20 @@ def _skipped(headers: Headers) -> set[str]:
 
 
 def _check_content_length(fields: Fields, known: int | None) -> None:
-    values = [value for name, value in fields if name == b"content-length"]
+    values = [_number(value) for name, value in fields if name == b"content-length"]
     if len(values) > 1:
         raise InvalidHeader("more than one Content-Length")
-    if values and known is not None and int(values[0]) != known:
+    if values and known is not None and values[0] != known:
         raise InvalidHeader(
-            f"Content-Length is {int(values[0])} but the body has {known} bytes; "
+            f"Content-Length is {values[0]} but the body has {known} bytes; "
             "leave the header out and requests sets it"
         )
+
+
+def _number(value: bytes) -> int:
+    if not _is_number(value):
+        raise InvalidHeader("Content-Length is not a decimal number")
+    return int(value)
 
 
 def _encode(text: str | bytes | int, what: str) -> bytes:

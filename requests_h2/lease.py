@@ -91,7 +91,7 @@ class Lease:
         self.stream = stream = self.connection.open_stream(fields, method, not body.empty)
         if body.empty:
             return
-        if (b"expect", b"100-continue") in fields:
+        if any(name == b"expect" and value.lower() == b"100-continue" for name, value in fields):
             self.connection.wait_for_continue(stream, _CONTINUE_WAIT)
         self._upload = Upload(self.connection, stream, body, self.read_timeout)
         self._upload.advance(until=lambda: stream.response is not None)

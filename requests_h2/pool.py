@@ -139,6 +139,12 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
         self._dialled = threading.Condition(threading.Lock())
         self._connections.clear()
         self._dial = None
+        if self.pool is not None:
+            inherited, self.pool = self.pool, self.QueueCls(self.pool.maxsize)
+            for conn in filter(None, inherited.queue):
+                conn.close()
+            for _ in range(self.pool.maxsize):
+                self.pool.put(None)
         renew_tls_after_fork()
 
     def _make_request(
@@ -279,22 +285,25 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
                 open_connections = [c for c in self._connections if c.usable]
                 if any(connection not in tried for connection in open_connections):
                     continue  # a dial ended since
+                if deadline.expired:
+                    raise self._no_place(lease, open_connections, limit)
                 if pending is None and shared and len(open_connections) < self._max_connections:
                     dial = self._dial = _Dial()
             if dial is not None:
                 return self._lead(dial, lease, timeout)
             if pending is None and not shared:
                 return self._connect(lease, timeout)
-            if deadline.expired:
-                raise self._no_place(lease, len(open_connections), limit)
             self._wait(pending, open_connections, deadline)
         return True
 
-    def _no_place(self, lease: Lease, full: int, limit: float | None) -> ConnectTimeoutError:
+    def _no_place(
+        self, lease: Lease, full: list[Connection], limit: float | None
+    ) -> ConnectTimeoutError:
         if full:
+            lease.dialled = full[0].dialled  # no proxy is to blame
             text = (
-                f"No free stream on {self.host}: {full} of {self._max_connections} connections "
-                "are open and full. Read or close responses, or raise pool_maxsize"
+                f"No free stream on {self.host}: {len(full)} of {self._max_connections} "
+                "connections are open and full. Read or close responses, or raise pool_maxsize"
             )
         else:
             text = f"Connection to {self.host} timed out while another thread was connecting"

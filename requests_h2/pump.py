@@ -3,20 +3,20 @@
 There is no thread behind a connection. A thread that has to wait takes the *pump* role when it is
 free: it polls outside the lock, then, under the lock, reads what there is, hands it to the owner
 and flushes. Everyone else waits on a condition of their own until the pump has something for them,
-or leaves and wakes one of them to take over. When output is stuck while another thread pumps, its
-writer polls for room itself (the *flush* role), since the pump may have begun to poll before there
-was anything to write, and two peers that both stop reading would wait forever.
+or leaves and wakes one of them to take over. A thread that changes what the pump polls or waits for
+(output that the socket did not take, a stream that is closed from elsewhere) rouses it by a byte in
+a socket pair that is polled together with the socket.
 """
 
 from __future__ import annotations
 
+import select
+import socket
 import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol
-
-from urllib3.util.wait import wait_for_socket
 
 from .timeouts import Deadline
 from .tls import TLS_RECORD, Transport
@@ -24,6 +24,7 @@ from .tls import TLS_RECORD, Transport
 _READ_BUFFER = 65_536
 _SEND_SIZE = 65_536
 _READS_PER_TURN = 64  # 1 MiB; then others get the lock
+_MAX_POLL = 3600.0  # seconds; poll(2) takes no more than 2**31 milliseconds
 
 
 class Waiter:
@@ -105,19 +106,25 @@ class Pump:
         self._read_buffer = memoryview(bytearray(_READ_BUFFER))  # lock
         self._blocked: dict[Waiter, None] = {}  # lock; in order of arrival
         self._pumper = 0  # lock; the thread that has the role, 0 when it is free
+        self._pumping_for: Waiter | None = None  # lock; what that thread waits for
+        self._polls_writing = False  # lock; whether it polls for room to write
         self._drained = True  # whoever pumps, or the lock while nobody does
-        self._flusher = 0  # lock; as above
+        self._rouse_in, self._rouse_out = socket.socketpair()
+        self._rouse_in.setblocking(False)
+        self._rouse_out.setblocking(False)
         self._moved_at = time.monotonic()  # lock; when output was last empty or sent
         self._closed = False  # lock
+        self.sent = 0  # lock; octets that the socket has taken
+        self.received = 0  # lock; octets that it gave
+
+    @property
+    def sock(self) -> Any:
+        return self._transport.sock
 
     @property
     def unsent(self) -> int:
         """Octets that the socket has not taken yet."""
         return len(self._outbound)
-
-    @property
-    def sock(self) -> Any:
-        return self._transport.sock
 
     def stuck_for_locked(self, seconds: float) -> bool:
         """Whether there is output of which the socket took nothing for so long."""
@@ -132,20 +139,19 @@ class Pump:
 
     def flush_locked(self) -> None:
         """Send what the socket takes now."""
-        if self._closed:
-            self._outbound.clear()
-        before = len(self._outbound)
-        while self._outbound:
+        before = self.sent
+        while self._outbound and not self._closed:
             try:
                 with memoryview(self._outbound)[:_SEND_SIZE] as part:
-                    sent = self._transport.send(part)
+                    size = self._transport.send(part)
             except OSError as error:
                 self._write_failed_locked(error)
                 return
-            if not sent:
+            if not size:
                 break
-            del self._outbound[:sent]
-        if len(self._outbound) < before:
+            del self._outbound[:size]
+            self.sent += size
+        if self.sent > before:
             self._moved_at = time.monotonic()
             self.wake_writers_locked()
 
@@ -154,6 +160,130 @@ class Pump:
         if not self._pumper:
             self._read_locked(to_the_end=True)
         self.flush_locked()
+
+    def close_locked(self, *, discard: bool = False) -> None:
+        """End the socket. The thread that polls it wakes, and frees the descriptor.
+
+        :param discard: send nothing of what is queued.
+        """
+        if self._closed:
+            return
+        if not discard:
+            self.flush_locked()
+        self._closed = True
+        self._outbound.clear()
+        self._transport.shutdown()
+        self._dispose_locked()
+        for waiter in self._blocked:
+            waiter.condition.notify_all()
+
+    def renew_after_fork(self) -> None:
+        """In the child: a free lock, and the descriptor given up without a word to the peer.
+
+        The socket is the parent's. ``shutdown`` would end its connection too; ``close`` only
+        drops this process's descriptor, and Python sends no close_notify with it.
+        """
+        self.lock = threading.Lock()
+        self.guard = Guard(self.lock, self._owner)
+        self._blocked.clear()
+        self._pumper = 0
+        self._outbound = bytearray()
+        self._closed = True
+        self._dispose_locked()
+
+    def wake_locked(self, waiter: Waiter) -> None:
+        """Have the thread that waits for this look again."""
+        if waiter in self._blocked:
+            waiter.condition.notify_all()
+        elif waiter is self._pumping_for:
+            self._rouse_locked()
+
+    def wake_writers_locked(self) -> None:
+        for waiter in self._blocked:
+            if waiter.writing:
+                waiter.condition.notify_all()
+        if self._pumping_for is not None and self._pumping_for.writing:
+            self._rouse_locked()
+
+    def wait(self, waiter: Waiter, ready: Callable[[], bool], deadline: Deadline) -> bool:
+        """Wait until ``ready()``, which is asked under the lock; false when the deadline passed.
+
+        Also true when the socket is closed: nothing will come any more.
+        """
+        me = threading.get_ident()
+        try:
+            while True:
+                with self.lock:
+                    if ready() or self._closed or deadline.expired:
+                        return ready() or self._closed
+                    if not self._pumper:
+                        self._pumper, self._pumping_for = me, waiter
+                        self._polls_writing = bool(self._outbound)
+                    else:
+                        if self._outbound and not self._polls_writing:
+                            self._rouse_locked()  # it polls since before there was output
+                        self._block_locked(waiter, deadline)
+                if self._pumper == me:
+                    self._pump(ready, deadline)
+                self._owner.announce()
+        finally:
+            # Also when a signal handler raises in the middle of the above; and this thread may
+            # have been woken to take the role over, which it passes on.
+            with self.lock:
+                if self._pumper == me:
+                    self._pumper, self._pumping_for = 0, None
+                    self._dispose_locked()
+                if self._blocked and not self._pumper:
+                    next(iter(self._blocked)).condition.notify_all()
+
+    def _pump(self, ready: Callable[[], bool], deadline: Deadline) -> None:
+        done = False
+        while not done:
+            if self._drained:
+                self._poll(deadline)
+            with self.guard:
+                self._calm_locked()
+                self._read_locked()
+                self.flush_locked()
+                self._polls_writing = bool(self._outbound)
+                done = ready() or self._closed or deadline.expired
+
+    def _poll(self, deadline: Deadline) -> None:
+        """Wait for the socket or to be roused. The descriptors stay valid while this thread has
+        the role: see :meth:`_dispose_locked`.
+        """
+        left = deadline.remaining()
+        timeout = _MAX_POLL if left is None else min(left, _MAX_POLL)
+        write = self._polls_writing
+        # Looked up when called: gevent and eventlet replace or remove poll.
+        if hasattr(select, "poll"):
+            poller = select.poll()
+            poller.register(self._transport, select.POLLIN | (select.POLLOUT if write else 0))
+            poller.register(self._rouse_in, select.POLLIN)
+            poller.poll(timeout * 1000)
+        else:
+            mine, rouse = self._transport.fileno(), self._rouse_in.fileno()
+            select.select([mine, rouse], [mine] if write else [], [], timeout)
+
+    def _rouse_locked(self) -> None:
+        if self._pumper != threading.get_ident() and not self._closed:
+            try:
+                self._rouse_out.send(b"\0")
+            except BlockingIOError:
+                return  # it is full, so roused already
+
+    def _calm_locked(self) -> None:
+        try:
+            self._rouse_in.recv(4096)
+        except BlockingIOError:
+            return
+
+    def _block_locked(self, waiter: Waiter, deadline: Deadline) -> None:
+        self._blocked[waiter] = None
+        try:
+            waiter.condition.wait(deadline.remaining())
+        finally:
+            self._blocked.pop(waiter, None)
 
     def _read_locked(self, to_the_end: bool = False) -> None:
         self._drained = True
@@ -170,6 +300,7 @@ class Pump:
             if size == 0:
                 self._owner.lost_locked(None)
                 break
+            self.received += size
             self._owner.receive_locked(self._read_buffer[:size])
             if size < TLS_RECORD and not to_the_end and not self._more_pending_locked():
                 break  # most likely all: poll is cheaper than a read in vain
@@ -179,112 +310,15 @@ class Pump:
     def _more_pending_locked(self) -> bool:
         return not self._closed and self._transport.pending()
 
-    def close_locked(self) -> None:
-        """End the socket. Threads that poll it wake, and the last of them frees the descriptor."""
-        if self._closed:
-            return
-        self._closed = True
-        self._transport.shutdown()
-        self._dispose_locked()
-        for waiter in self._blocked:
-            waiter.condition.notify_all()
-
-    def renew_after_fork(self) -> None:
-        """In the child: a free lock, and the descriptor given up without a word to the peer.
-
-        The socket is the parent's. ``shutdown`` would end its connection too; ``close`` only
-        drops this process's descriptor, and Python sends no close_notify with it.
-        """
-        self.lock = threading.Lock()
-        self.guard = Guard(self.lock, self._owner)
-        self._blocked.clear()
-        self._pumper = self._flusher = 0
-        self._outbound = bytearray()
-        self._closed = True
-        self._transport.close()
-
-    def wake_locked(self, waiter: Waiter) -> None:
-        if waiter in self._blocked:
-            waiter.condition.notify_all()
-
-    def wake_writers_locked(self) -> None:
-        for waiter in self._blocked:
-            if waiter.writing:
-                waiter.condition.notify_all()
-
-    def wait(self, waiter: Waiter, ready: Callable[[], bool], deadline: Deadline) -> bool:
-        """Wait until ``ready()``, which is asked under the lock; false when the deadline passed.
-
-        Also true when the socket is closed: nothing will come any more.
-        """
-        me = threading.get_ident()
-        while True:
-            try:
-                with self.lock:
-                    if ready() or self._closed or deadline.expired:
-                        # This thread may have been woken to take a role over; it passes it on.
-                        self._wake_successor_locked()
-                        return ready() or self._closed
-                    write = bool(self._outbound)
-                    if not self._pumper:
-                        self._pumper = me
-                    elif write and not self._flusher:
-                        self._flusher = me
-                    else:
-                        self._block_locked(waiter, deadline)
-                if self._pumper == me:
-                    self._pump(ready, deadline, write)
-                elif self._flusher == me:
-                    self._poll(deadline, read=False, write=True)
-                    with self.guard:
-                        self.flush_locked()
-            finally:
-                # Also when a signal handler raises in the middle of the above.
-                if me in (self._pumper, self._flusher):
-                    self._leave(me)
-
-    def _pump(self, ready: Callable[[], bool], deadline: Deadline, write: bool) -> None:
-        done = False
-        while not done:
-            if self._drained:
-                self._poll(deadline, read=True, write=write)
-            with self.guard:
-                self._read_locked()
-                self.flush_locked()
-                write = bool(self._outbound)
-                done = ready() or self._closed or deadline.expired
-
-    def _leave(self, me: int) -> None:
-        with self.lock:
-            if self._pumper == me:
-                self._pumper = 0
-            if self._flusher == me:
-                self._flusher = 0
-            self._dispose_locked()
-            self._wake_successor_locked()
-
-    def _poll(self, deadline: Deadline, *, read: bool, write: bool) -> None:
-        # The descriptor stays valid while this thread holds a role: see _dispose_locked.
-        wait_for_socket(self._transport, read=read, write=write, timeout=deadline.remaining())  # type: ignore[arg-type]
-
-    def _block_locked(self, waiter: Waiter, deadline: Deadline) -> None:
-        self._blocked[waiter] = None
-        try:
-            waiter.condition.wait(deadline.remaining())
-        finally:
-            self._blocked.pop(waiter, None)
-
-    def _wake_successor_locked(self) -> None:
-        if self._blocked and (not self._pumper or (self._outbound and not self._flusher)):
-            next(iter(self._blocked)).condition.notify_all()
-
-    def _dispose_locked(self) -> None:
-        # A descriptor that is closed while someone polls it may be another socket's by then.
-        if self._closed and not self._pumper and not self._flusher:
-            self._transport.close()
-
     def _write_failed_locked(self, error: OSError) -> None:
         # A server may answer and close: what it said before comes first.
         self._outbound.clear()
         self._read_locked()
         self._owner.lost_locked(error)
+
+    def _dispose_locked(self) -> None:
+        # A descriptor that is closed while someone polls it may be another socket's by then.
+        if self._closed and not self._pumper:
+            self._transport.close()
+            self._rouse_in.close()
+            self._rouse_out.close()

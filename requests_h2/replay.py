@@ -40,8 +40,10 @@ class Replays:
         :param stream: the one that failed, ``None`` when none was opened.
         """
         self._total += 1
-        allowed = self._total <= _MAX_REPLAYS and self._allowed(fault, stream)
-        if not allowed or not self._body.rewind():
+        if self._total > _MAX_REPLAYS or not self._allowed(fault, stream):
+            return None
+        if not self._body.rewind():
+            fault.add("; not sent again, because its body cannot be read twice")
             return None
         if not self._turned_away:
             return 0.0
@@ -51,14 +53,14 @@ class Replays:
 
     def _allowed(self, fault: StreamFault, stream: Stream | None) -> bool:
         kind = fault.kind
-        if kind is FaultKind.NOT_SENT:
-            return True
-        if stream is None or stream.response is not None:
-            return False
-        if kind is FaultKind.GOAWAY_UNPROCESSED and fault.progress:
+        if kind in (FaultKind.NOT_SENT, FaultKind.GOAWAY_UNPROCESSED) and fault.progress:
             # The server served others on that connection: a limit of requests per connection,
             # which a burst of threads may meet many times in a row.
             return True
+        if kind is FaultKind.NOT_SENT:
+            return self._turn_away()
+        if stream is None or stream.response is not None:
+            return False
         if kind is FaultKind.GOAWAY_ERROR_UNPROCESSED and stream.first:
             return False
         if kind in (
@@ -66,12 +68,15 @@ class Replays:
             FaultKind.GOAWAY_UNPROCESSED,
             FaultKind.GOAWAY_ERROR_UNPROCESSED,
         ):
-            self._turned_away += 1
-            return self._turned_away <= len(_PAUSES)
+            return self._turn_away()
         if kind is FaultKind.HTTP_1_1_REQUIRED:
             self._downgraded += 1
             return self._downgraded == 1
         if kind is FaultKind.CONNECTION_LOST and self._idempotent:
             self._lost += 1
-            return self._lost == 1 and not stream.first and not stream.answered
+            return self._lost == 1 and stream.proven and not stream.answered
         return False
+
+    def _turn_away(self) -> bool:
+        self._turned_away += 1
+        return self._turned_away <= len(_PAUSES)

@@ -158,6 +158,12 @@ class StreamReader:
 class HTTP2Response(urllib3.HTTPResponse):
     """A urllib3 response whose bytes come from a stream."""
 
+    @property
+    def trailers(self) -> HTTPHeaderDict:
+        """The trailer section, complete once the body has been read; empty before and without."""
+        reader: Any = self._original_response
+        return HTTPHeaderDict(reader.trailers)
+
     def stream(
         self, amt: int | None = 2**16, decode_content: bool | None = None
     ) -> Generator[bytes]:

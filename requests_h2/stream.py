@@ -43,14 +43,19 @@ class Stream(Waiter):
         "fault",
         "flow",
         "id",
+        "proven",
+        "received_before",
         "response",
         "sending",
         "trailers",
         "uncredited",
     )
 
-    def __init__(self, stream_id: int, lock: threading.Lock, method: str, sending: bool) -> None:
+    def __init__(
+        self, stream_id: int, lock: threading.Lock, method: str, sending: bool, proven: bool
+    ) -> None:
         super().__init__(lock)
+        self.proven = proven  # the connection had answered others when this one was opened
         self.id = stream_id
         self.bodiless = method == "HEAD"
         self.flow = FlowControlManager(STREAM_WINDOW)
@@ -59,6 +64,7 @@ class Stream(Waiter):
         self.chunks: deque[bytes] = deque()
         self.uncredited = 0  # octets received that the peer has not got back
         self.expected: int | None = None
+        self.received_before = 0  # octets on the connection when the request was sent
         self.continued = False  # 100 (Continue) came
         self.ended = False
         self.fault: StreamFault | None = None
@@ -73,7 +79,7 @@ class Stream(Waiter):
 
     @property
     def first(self) -> bool:
-        """Whether it is its connection's first: nothing has proved the connection to work."""
+        """Whether it is its connection's first."""
         return self.id == 1
 
     @property

@@ -71,6 +71,9 @@ class StreamTable:
         self._lock = lock
         self._streams: dict[int, Stream] = {}
         self._window = FlowControlManager(CONNECTION_WINDOW)
+        self._proven = False  # whether it has ever answered a request
+        self._end: tuple[FaultKind, str, int | None, OSError | None] | None = None
+        self._complaint = ""  # the last GOAWAY with an error
         self._refusals = 0
         self._idle_since = time.time()  # wall clock: a suspended host's idle time counts
         self.state = State.OPEN
@@ -97,7 +100,7 @@ class StreamTable:
         :raises StreamFault: NOT_SENT when no stream can be opened.
         """
         if not self.has_slot:
-            raise StreamFault(FaultKind.NOT_SENT, self._origin, "takes no stream now")
+            raise self._not_sent()
         size, limit = list_size(fields), self._engine.max_header_list_size
         if limit is not None and size > limit:
             raise InvalidHeader(
@@ -105,7 +108,8 @@ class StreamTable:
                 "(SETTINGS_MAX_HEADER_LIST_SIZE); send fewer or shorter headers or cookies"
             )
         stream_id = self._engine.open_stream(fields, end_stream=not sending)
-        stream = self._streams[stream_id] = Stream(stream_id, self._lock, method, sending)
+        stream = Stream(stream_id, self._lock, method, sending, proven=self._proven)
+        self._streams[stream_id] = stream
         self._log("%s: stream %d opened: %s", self._origin, stream_id, method)
         if not self._engine.has_stream_ids:
             self.drain("stream identifiers are used up")
@@ -143,11 +147,21 @@ class StreamTable:
             self.changes.slots = True
             self._log("%s: connection closed: %s", self._origin, reason)
 
-    def fail(self, kind: FaultKind, text: str, error_code: int | None = None) -> None:
+    def fail(
+        self,
+        kind: FaultKind,
+        text: str,
+        error_code: int | None = None,
+        cause: OSError | None = None,
+    ) -> None:
         """End every stream that has not ended, and the connection."""
         if self.state is not State.CLOSED:
+            if self._complaint:
+                # How servers report a connection error: GOAWAY that accepts all, then the end.
+                text = f"{text}; before that it sent {self._complaint}"
+            self._end = (kind, text, error_code, cause)
             for stream in list(self._streams.values()):
-                self._fail(stream, kind, text, error_code)
+                self._fail(stream, kind, text, error_code, cause=cause)
             self.finish(text)
 
     def renew_after_fork(self, lock: threading.Lock) -> None:
@@ -183,6 +197,7 @@ class StreamTable:
             stream.receive_fields(event)
         except RemoteProtocolError as error:
             self._refuse(stream, error)
+        self._proven = self._proven or stream.response is not None
         self._settle(stream)
 
     def _data_received(self, event: DataReceived) -> None:
@@ -220,6 +235,8 @@ class StreamTable:
         text = f"GOAWAY with {error_name(event.error_code)}{debug_text(event.debug)}"
         self._log("%s: %s, last stream %d", self._origin, text, event.last_stream_id)
         self.drain(text)
+        if event.error_code != ErrorCodes.NO_ERROR:
+            self._complaint = text
         for stream in list(self._streams.values()):
             if stream.id > event.last_stream_id:
                 self._fail(
@@ -239,9 +256,19 @@ class StreamTable:
 
     # -- helpers ---------------------------------------------------------------------------------
 
+    def _not_sent(self) -> StreamFault:
+        if self._end is not None and not self._proven:
+            # A new connection that dies at once: another one would hardly do better.
+            kind, text, error_code, cause = self._end
+            return StreamFault(kind, self._origin, text, error_code, cause=cause)
+        return StreamFault(
+            FaultKind.NOT_SENT, self._origin, "takes no stream now", progress=self._proven
+        )
+
     def _refuse(self, stream: Stream, error: RemoteProtocolError) -> None:
         self._engine.reset_stream(stream.id, error.error_code)
-        self._fail(stream, FaultKind.PROTOCOL, f"malformed response: {error}", error.error_code)
+        text = f"malformed response: {error}; reset with {error_name(error.error_code)}"
+        self._fail(stream, FaultKind.PROTOCOL, text, error.error_code)
 
     def _fail(
         self,
@@ -250,12 +277,13 @@ class StreamTable:
         text: str,
         error_code: int | None,
         progress: bool = False,
+        cause: OSError | None = None,
     ) -> None:
         """End both halves. A response that is complete stands: RFC 9113 section 8.1."""
         stream.sending = False
         if stream.open:
             where = f"{self._origin}: stream {stream.id}"
-            stream.fault = StreamFault(kind, where, text, error_code, progress)
+            stream.fault = StreamFault(kind, where, text, error_code, progress, cause)
         self._settle(stream)
 
     def _settle(self, stream: Stream) -> None:

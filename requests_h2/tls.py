@@ -78,7 +78,9 @@ def offer_h2(conn: HTTPSConnection) -> None:
 
     Without a context of the user's it gets the one that urllib3 would make in ``connect``.
     """
-    context = conn.ssl_context
+    context: Any = conn.ssl_context
+    if isinstance(context, ALPNContext):
+        return  # it was connected before, over HTTP/1.1
     if context is None:
         context = create_urllib3_context(
             ssl_version=resolve_ssl_version(conn.ssl_version),
@@ -89,6 +91,14 @@ def offer_h2(conn: HTTPSConnection) -> None:
         if not (conn.ca_certs or conn.ca_cert_dir or conn.ca_cert_data):
             context.load_default_certs()
     conn.ssl_context = ALPNContext(context)  # type: ignore[assignment]  # it delegates
+
+
+def is_alert(error: OSError | None) -> bool:
+    """Whether TLS itself failed, which TLS 1.3 may say after the handshake, and not the network."""
+    if not isinstance(error, ssl.SSLError) or isinstance(error, ssl.SSLEOFError):
+        return False
+    reason: str | None = error.reason
+    return "EOF" not in (reason or "EOF")
 
 
 def negotiated_h2(conn: HTTPSConnection) -> bool:

@@ -111,8 +111,8 @@ def without_unknown_settings(frame: Frame) -> Frame:
     The rest must be ignored; an engine may keep it, for ever.
     """
     payload = frame.payload
-    if len(payload) % SETTING_SIZE:
-        return frame  # the engine refuses it
+    if len(payload) % SETTING_SIZE or frame.flags & ACK:
+        return frame  # the engine refuses it, or it is empty
     known = b"".join(
         bytes(payload[start : start + SETTING_SIZE])
         for start in range(0, len(payload), SETTING_SIZE)
@@ -122,8 +122,8 @@ def without_unknown_settings(frame: Frame) -> Frame:
     return frame._replace(view=memoryview(header + known))
 
 
-def data_payload(frame: Frame) -> memoryview:
-    """The data of a DATA frame without its padding (RFC 9113 section 6.1).
+def unpadded(frame: Frame) -> memoryview:
+    """The payload of a DATA or HEADERS frame without its padding (RFC 9113 section 6.1).
 
     :raises PeerError: when the padding is longer than the payload.
     """
@@ -131,5 +131,19 @@ def data_payload(frame: Frame) -> memoryview:
     if not frame.flags & PADDED:
         return payload
     if not payload or payload[0] >= len(payload):
-        raise PeerError(ErrorCodes.PROTOCOL_ERROR, "DATA with invalid padding")
+        raise PeerError(ErrorCodes.PROTOCOL_ERROR, "invalid padding")
     return payload[1 : len(payload) - payload[0]]
+
+
+def without_padding(frame: Frame) -> Frame:
+    """A HEADERS frame as if it had not been padded; any other frame as it is.
+
+    hyperframe takes padding that leaves no fragment for an error; it is legal before CONTINUATION.
+
+    :raises PeerError: when the padding is longer than the payload.
+    """
+    if frame.kind != HEADERS or not frame.flags & PADDED:
+        return frame
+    payload, flags = bytes(unpadded(frame)), frame.flags & ~PADDED
+    header = frame_header(frame.kind, flags, frame.stream_id, len(payload))
+    return frame._replace(flags=flags, view=memoryview(header + payload))

@@ -65,13 +65,14 @@ from .frames import (
     Frame,
     FrameReader,
     PeerError,
-    data_payload,
     frame_header,
     u32_payload,
+    unpadded,
+    without_padding,
     without_unknown_settings,
 )
 
-_MAX_CONTINUATIONS = 64
+_MAX_CONTINUATIONS = 63  # h2 ends the connection at 64 frames a block, HEADERS included
 _MAX_SETTINGS = 32  # in one frame, as nghttp2 (CVE-2020-11080)
 _MAX_DATA_PAYLOAD = 65_536
 _ENCODER_TABLE_LIMIT = 4096
@@ -271,7 +272,7 @@ class H2Engine(Engine):
         self._receive_window -= flow_size
         if self._receive_window < 0:
             raise PeerError(ErrorCodes.FLOW_CONTROL_ERROR, "DATA past the connection window")
-        data = data_payload(frame)
+        data = unpadded(frame)
         stream = self._streams.get(stream_id)
         if stream is None:
             self._require_known(stream_id, "DATA")
@@ -314,6 +315,7 @@ class H2Engine(Engine):
 
     def _receive_field_block(self, frame: Frame) -> None:
         stream_id = frame.stream_id
+        frame = without_padding(frame)
         if frame.kind == CONTINUATION:
             if not self._block_stream:
                 raise PeerError(ErrorCodes.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
@@ -329,8 +331,8 @@ class H2Engine(Engine):
         except ProtocolError as error:
             self._field_block_failed(stream_id, error)
         else:
-            # A block that ended on a closed stream leaves h2's own RST_STREAM here.
-            self._output += self._h2.data_to_send()
+            # On a closed stream h2 queues RST_STREAM again; RFC 9113 section 5.4.2 allows one.
+            self._h2.clear_outbound_data_buffer()
             if not self._block_stream:
                 self._fields_received(stream_id, events)
 
@@ -349,7 +351,8 @@ class H2Engine(Engine):
         # wants only the stream ended. h2 has closed itself and queued a GOAWAY: undo both.
         self._h2.state_machine.state = ConnectionState.CLIENT_OPEN
         self._h2.clear_outbound_data_buffer()
-        self._refuse(stream_id, ErrorCodes.PROTOCOL_ERROR, str(error))
+        # h2 quotes values after a colon: they are not for messages.
+        self._refuse(stream_id, ErrorCodes.PROTOCOL_ERROR, str(error).partition(":")[0])
 
     def _fields_received(self, stream_id: int, events: list[H2Event]) -> None:
         stream = self._streams.get(stream_id)
@@ -401,9 +404,11 @@ class H2Engine(Engine):
         encoder = self._h2.encoder
         if encoder.header_table_size != table:
             encoder.header_table_size = table
-        if len(changes := encoder.table_size_changes) > 2:
-            # RFC 7541 section 4.2: of many changes only the lowest and the last are signalled.
-            changes[:] = [min(changes), changes[-1]]
+        if changes := encoder.table_size_changes:
+            # RFC 7541 section 4.2: of many changes the lowest and the last are signalled. hpack
+            # would forget to when the same size is set twice.
+            changes[:] = sorted({min(changes), table})
+            encoder.header_table.resized = True
         change = self._h2.remote_settings.initial_window_size - before
         for stream in self._streams.values():
             stream.send_window += change
