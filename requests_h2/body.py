@@ -134,7 +134,7 @@ class Upload:
         :raises TimeoutError: when nothing could be sent for the read timeout.
         :raises StreamFault: when the stream failed without a response.
         """
-        while not self.done:
+        while not self.done and not until():
             if not self._connection.wants_body(self._stream):
                 self._connection.stop_sending(self._stream)
                 self.done = True
@@ -149,5 +149,3 @@ class Upload:
             elif not sent:
                 self._connection.wait_to_send(self._stream, until, self._timeout)
             self._rest = self._rest[sent:]
-            if until():
-                return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -28,6 +29,10 @@ _SETTINGS_TIMEOUT = 10.0  # seconds (RFC 9113 section 6.5.3 leaves it to us)
 _OUTBOUND_LIMIT = 256 << 10  # octets of requests' DATA that wait for the socket
 _MAX_SILENT_TIMEOUTS = 2  # in a row, without an octet from the peer: one may be a slow answer
 _ANSWER_LIMIT = 64 << 10  # octets of unsent answers that the peer made us queue
+
+# When the last response is dropped in a reference cycle, the collector may finalize its socket
+# before the response gives up its stream: so a connection lives until it is closed.
+_open_connections: set[Connection] = set()
 
 
 class Connection:
@@ -56,6 +61,7 @@ class Connection:
         self._given_up: deque[Stream | None] = deque()
         with self._guard:
             self._flush_locked()
+        _open_connections.add(self)
         renew_in_children(self)
 
     @property
@@ -121,7 +127,7 @@ class Connection:
             self._pump.poll_locked()  # the end may have come since the reservation
             stream = self._table.open(fields, method, sending)
             stream.received_before = self._pump.received
-            self._flush_locked()
+            self._flush_locked(stream)
             return stream
 
     def wait(self, stream: Stream, ready: Callable[[], bool], timeout: float | None) -> None:
@@ -133,6 +139,21 @@ class Connection:
         if not self._wait(stream, ready, timeout):
             self._note_timeout(stream, timeout)
             raise TimeoutError("timed out")
+
+    def wait_for_response(self, stream: Stream, timeout: float | None) -> None:
+        """Wait for the final HEADERS, or the end of the stream.
+
+        :param timeout: seconds, from the moment when all of the request has left; until then,
+            seconds without any of it leaving.
+        :raises TimeoutError: after that.
+        """
+
+        def answered() -> bool:
+            return stream.response is not None
+
+        while (sent := self._sent_before(stream)) is not None:
+            self._wait_writing(stream, functools.partial(self._moved_or, answered, sent), timeout)
+        self.wait(stream, answered, timeout)
 
     def wait_for_continue(self, stream: Stream, seconds: float) -> None:
         """Hold a body back until 100 (Continue), a final response, or for so long.
@@ -191,7 +212,7 @@ class Connection:
                 self._engine.send_data(stream.id, data[:size], last)
                 if last:
                     self._table.end_sending(stream)
-                self._flush_locked()
+                self._flush_locked(stream)
             return size
 
     def wait_to_send(
@@ -201,15 +222,11 @@ class Connection:
 
         :raises TimeoutError: after ``timeout`` seconds.
         """
-        stream.writing = True
-        try:
-            self.wait(
-                stream,
-                lambda: self._sendable_locked(stream) > 0 or not stream.wants_body or until(),
-                timeout,
-            )
-        finally:
-            stream.writing = False
+        self._wait_writing(
+            stream,
+            lambda: self._sendable_locked(stream) > 0 or not stream.wants_body or until(),
+            timeout,
+        )
 
     def stop_sending(self, stream: Stream) -> None:
         """The rest of the request body is not wanted; the response may go on."""
@@ -245,6 +262,7 @@ class Connection:
         self._slot_waiters.clear()
         self._given_up.clear()
         self._table.renew_after_fork(self._pump.lock)
+        _open_connections.discard(self)
 
     # -- the pump's owner ------------------------------------------------------------------------
 
@@ -262,12 +280,12 @@ class Connection:
         text = "the server closed the connection" if error is None else f"connection lost: {error}"
         kind = FaultKind.TLS if is_alert(error) else FaultKind.CONNECTION_LOST
         self._table.fail(kind, text, cause=error)
-        self._close_locked()
+        self._close_locked(discard=True)
 
     def interrupted_locked(self) -> None:
         self._table.fail(FaultKind.LOCAL, "interrupted in the middle of an operation")
         # What is queued may have been sent already: nothing goes out twice.
-        self._pump.close_locked(discard=True)
+        self._close_locked(discard=True)
 
     def settle_locked(self) -> None:
         while self._given_up:
@@ -312,6 +330,24 @@ class Connection:
             self._answers.popleft()
         return sum(size for _, size in self._answers) > _ANSWER_LIMIT
 
+    def _sent_before(self, stream: Stream) -> int | None:
+        """Octets sent by now, while more of the request is to leave and nothing came back."""
+        with self._guard:
+            left = self._pump.sent >= stream.leaves_at
+            return None if left or not stream.open or stream.response else self._pump.sent
+
+    def _moved_or(self, ready: Callable[[], bool], sent: int) -> bool:
+        return self._pump.sent > sent or ready()
+
+    def _wait_writing(
+        self, stream: Stream, ready: Callable[[], bool], timeout: float | None
+    ) -> None:
+        stream.writing = True
+        try:
+            self.wait(stream, ready, timeout)
+        finally:
+            stream.writing = False
+
     def _wait(self, stream: Stream, ready: Callable[[], bool], timeout: float | None) -> bool:
         return self._pump.wait(stream, lambda: ready() or not stream.open, Deadline(timeout))
 
@@ -352,10 +388,14 @@ class Connection:
         self._table.close(stream, error_code)
         self._flush_locked()
 
-    def _flush_locked(self) -> None:
+    def _flush_locked(self, stream: Stream | None = None) -> None:
+        """Send what the engine has, as far as the socket takes it: for ``stream`` or for anyone."""
         self._pump.queue_locked(self._engine.take_output())
+        if stream is not None:
+            stream.leaves_at = self._pump.sent + self._pump.unsent
         self._pump.flush_locked()
 
-    def _close_locked(self) -> None:
+    def _close_locked(self, *, discard: bool = False) -> None:
         self._pump.queue_locked(self._engine.take_output())
-        self._pump.close_locked()
+        self._pump.close_locked(discard=discard)
+        _open_connections.discard(self)

@@ -113,7 +113,7 @@ class Lease:
         connection, stream = self.connection, self.stream
         assert connection is not None
         assert stream is not None
-        connection.wait(stream, lambda: stream.response is not None, self.read_timeout)
+        connection.wait_for_response(stream, self.read_timeout)
         if stream.response is None:
             assert stream.fault is not None
             raise stream.fault

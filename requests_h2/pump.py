@@ -216,7 +216,7 @@ class Pump:
                 with self.lock:
                     if ready() or self._closed or deadline.expired:
                         return ready() or self._closed
-                    if not self._pumper:
+                    if self._pumper in (0, me):
                         self._pumper, self._pumping_for = me, waiter
                         self._polls_writing = bool(self._outbound)
                     else:
@@ -313,7 +313,7 @@ class Pump:
     def _write_failed_locked(self, error: OSError) -> None:
         # A server may answer and close: what it said before comes first.
         self._outbound.clear()
-        self._read_locked()
+        self._read_locked(to_the_end=True)
         self._owner.lost_locked(error)
 
     def _dispose_locked(self) -> None:

@@ -23,6 +23,7 @@ MAX_HEADER_LIST_SIZE = 256 << 10
 """Received field sections of one kind on one stream, in octets as RFC 9113 section 6.5.2 counts."""
 _MAX_FIELDS = 1000
 _MAX_INFORMATIONAL = 100
+_JOINED_CHUNK = 4096
 
 
 class Stream(Waiter):
@@ -43,6 +44,7 @@ class Stream(Waiter):
         "fault",
         "flow",
         "id",
+        "leaves_at",
         "proven",
         "received_before",
         "response",
@@ -64,6 +66,7 @@ class Stream(Waiter):
         self.chunks: deque[bytes] = deque()
         self.uncredited = 0  # octets received that the peer has not got back
         self.expected: int | None = None
+        self.leaves_at = 0  # octets the connection will have sent when all that is queued has left
         self.received_before = 0  # octets on the connection when the request was sent
         self.continued = False  # 100 (Continue) came
         self.ended = False
@@ -146,9 +149,16 @@ class Stream(Waiter):
         if self.expected is not None and self._received > self.expected:
             raise RemoteProtocolError(f"more than the Content-Length of {self.expected} octets")
         if size:
-            self.chunks.append(event.data)
+            self._keep(event.data)
             self.uncredited += size
         self.ended = self.ended or event.end_stream
+
+    def _keep(self, data: bytes) -> None:
+        # A window of tiny frames must not cost twenty times its octets in objects.
+        if self.chunks and len(self.chunks[-1]) + len(data) <= _JOINED_CHUNK:
+            self.chunks[-1] += data
+        else:
+            self.chunks.append(data)
 
     def _count_informational(self, size: int) -> None:
         self._informational_count += 1

@@ -160,9 +160,9 @@ class StreamTable:
                 # How servers report a connection error: GOAWAY that accepts all, then the end.
                 text = f"{text}; before that it sent {self._complaint}"
             self._end = (kind, text, error_code, cause)
+            self.finish(text)
             for stream in list(self._streams.values()):
                 self._fail(stream, kind, text, error_code, cause=cause)
-            self.finish(text)
 
     def renew_after_fork(self, lock: threading.Lock) -> None:
         """In a forked child: the streams fail and wait on the new lock; nothing is sent."""
@@ -291,8 +291,9 @@ class StreamTable:
         self.changes.streams.add(stream)
         if stream.open or stream.sending or self._streams.pop(stream.id, None) is None:
             return
-        # No-op but for a stream whose response is complete while its request is not.
-        self._engine.reset_stream(stream.id, ErrorCodes.CANCEL)
+        if self.state is not State.CLOSED:
+            # No-op but for a stream whose response is complete while its request is not.
+            self._engine.reset_stream(stream.id, ErrorCodes.CANCEL)
         self._idle_since = time.time()
         self.changes.slots = True
         outcome: object = None

@@ -96,3 +96,9 @@ def peer() -> Iterator[Callable[..., Peer]]:
     with contextlib.ExitStack() as stack:
         for each in peers:
             stack.callback(each.close)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    # Here and not beside the soak: pytest takes options from the folders it starts with only.
+    parser.addoption("--soak-seconds", type=float, default=100.0, help="time for the soak")
+    parser.addoption("--soak-seed", type=int, default=1, help="the soak's first seed")

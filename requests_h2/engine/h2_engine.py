@@ -344,8 +344,8 @@ class H2Engine(Engine):
             # hpack's message quotes the block, which may be large and hold anything.
             text = f"a field block that cannot be decoded: {type(error.__cause__).__name__}"
             raise PeerError(ErrorCodes.COMPRESSION_ERROR, text) from error
-        if isinstance(error.__cause__, HyperframeError):
-            # The frame could not be parsed, so its fragment never reached HPACK.
+        if isinstance(error.__cause__, HyperframeError) or self._block_stream:
+            # The fragment never reached HPACK: the frame cannot be parsed, or the block goes on.
             raise PeerError(error.error_code, str(error)) from error
         # Everything else h2 finds after decoding, so HPACK is intact and RFC 9113 section 5.4.2
         # wants only the stream ended. h2 has closed itself and queued a GOAWAY: undo both.
@@ -394,6 +394,8 @@ class H2Engine(Engine):
         before = self._h2.remote_settings.initial_window_size
         if len(frame.payload) > _MAX_SETTINGS * SETTING_SIZE:
             raise PeerError(ErrorCodes.ENHANCE_YOUR_CALM, "too many settings in a frame")
+        if frame.flags & ACK and len(frame.payload):
+            raise PeerError(ErrorCodes.FRAME_SIZE_ERROR, "an acknowledgement with settings")
         self._feed(without_unknown_settings(frame))
         if frame.flags & ACK:
             self._settings_acknowledged = True

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import pickle
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 import requests
 from hyperframe.frame import GoAwayFrame, RstStreamFrame
 
@@ -36,67 +34,6 @@ def test_leaving_a_session_closes_its_connections(
     assert conn.received(RstStreamFrame) == []
 
 
-def test_an_early_close_ends_only_the_stream(session: requests.Session, peer: StartPeer) -> None:
-    started = peer(serve(large))
-    with session.get(started.url + "/large", stream=True) as response:
-        next(response.iter_content(100))
-    conn = started.connection()
-    conn.wait_for(RstStreamFrame, stream_id=1, error_code=CANCEL)
-    assert session.get(started.url).content == b"small"
-    assert started.accepted == 1
-
-
-def test_a_dropped_response_is_reset(session: requests.Session, peer: StartPeer) -> None:
-    started = peer(serve(large))
-    response: Any = session.get(started.url + "/large", stream=True)
-    next(response.iter_content(100))
-    del response
-    gc.collect()
-    assert session.get(started.url).content == b"small"
-    started.connection().wait_for(RstStreamFrame, stream_id=1, error_code=CANCEL)
-    assert started.accepted == 1
-
-
-@pytest.mark.parametrize("way", ["close", "raw.close", "raw.release_conn"])
-def test_ways_to_let_go(session: requests.Session, peer: StartPeer, way: str) -> None:
-    started = peer(serve(large))
-    response = session.get(started.url + "/large", stream=True)
-    {
-        "close": response.close,
-        "raw.close": response.raw.close,
-        "raw.release_conn": response.raw.release_conn,
-    }[way]()
-    del response
-    gc.collect()
-    assert session.get(started.url).content == b"small"
-    started.connection().wait_for(RstStreamFrame, stream_id=1, error_code=CANCEL)
-    assert started.accepted == 1
-
-
-def test_a_complete_response_is_not_reset(session: requests.Session, peer: StartPeer) -> None:
-    started = peer(serve(large))
-    for _ in range(2):
-        response = session.get(started.url)
-        response.close()
-        response.close()
-    with session.get(started.url, stream=True) as response:
-        response.raw.read()
-    session.get(started.url)
-    assert started.connection().received(RstStreamFrame) == []
-
-
-def test_early_closes_return_the_slot_and_the_bytes(
-    make_session: MakeSession, peer: StartPeer
-) -> None:
-    session = make_session(pool_maxsize=1)
-    started = peer(serve(large), settings={"max_concurrent_streams": 1})
-    for _ in range(30):
-        with session.get(started.url + "/large", stream=True, timeout=WAIT) as response:
-            next(response.iter_content(100))
-    assert session.get(started.url, timeout=WAIT).content == b"small"
-    assert started.accepted == 1
-
-
 def test_a_reset_stream_does_not_count(make_session: MakeSession, peer: StartPeer) -> None:
     """Late frames of a closed stream are nobody's."""
 
@@ -115,49 +52,6 @@ def test_a_reset_stream_does_not_count(make_session: MakeSession, peer: StartPee
     response = session.get(started.url, timeout=WAIT)
     assert (response.headers["x"], response.content) == ("second", b"second")
     assert started.accepted == 1
-
-
-@pytest.mark.parametrize("way", ["session", "adapter"])
-def test_a_response_in_flight_survives_the_close(
-    session: requests.Session, peer: StartPeer, way: str
-) -> None:
-    started = peer(serve(large))
-    response = session.get(started.url + "/large", stream=True)
-    assert response.raw.read(10) == BODY[:10]
-    if way == "session":
-        session.close()
-    else:
-        session.get_adapter(started.url).close()
-    assert len(response.raw.read()) == len(BODY) - 10
-    started.connection(0).wait_eof()
-    # And a new request dials again.
-    assert session.get(started.url).content == b"small"
-    assert started.accepted == 2
-
-
-def test_a_closed_session_dials_again_beside_the_one_in_flight(
-    session: requests.Session, peer: StartPeer
-) -> None:
-    started = peer(serve(large))
-    response = session.get(started.url + "/large", stream=True)
-    session.close()
-    assert session.get(started.url).content == b"small"
-    assert started.accepted == 2
-    assert len(started.connection(0).requests) == 1
-    response.close()
-    started.connection(0).wait_eof()
-
-
-def test_pool_connections_evicts_the_oldest_origin(
-    make_session: MakeSession, peer: StartPeer
-) -> None:
-    session = make_session(pool_connections=1)
-    first, second = peer(serve(large)), peer(serve(large))
-    session.get(first.url)
-    session.get(second.url)
-    first.connection().wait_eof()
-    session.get(first.url)
-    assert (first.accepted, second.accepted) == (2, 1)
 
 
 def test_a_pickled_adapter_works(

@@ -18,26 +18,6 @@ def answer(request: Request) -> Any:
     return 200, {"x-method": request.method}, b"answer"
 
 
-def test_h2(session: requests.Session, peer: StartPeer) -> None:
-    started = peer(serve(answer))
-    raw = session.get(started.url).raw
-    assert (raw.version, raw.version_string) == (20, "HTTP/2")
-
-
-@pytest.mark.parametrize("alpn", [("http/1.1",), None])
-def test_fallback_on_the_same_socket(session: requests.Session, peer: StartPeer, alpn: Any) -> None:
-    started = peer(serve(answer), alpn=alpn)
-    for _ in range(3):
-        response = session.post(started.url + "/path", data=iter([b"ab", b"c"]))
-        assert (response.raw.version, response.raw.version_string) == (11, "HTTP/1.1")
-        assert response.content == b"answer"
-        assert response.reason == "Scripted"
-    assert started.accepted == 1
-    assert started.requests[0].headers["transfer-encoding"] == "chunked"
-    assert started.requests[0].headers["host"] == f"127.0.0.1:{started.port}"
-    assert started.requests[0].body == b"abc"
-
-
 def test_fallback_keeps_stock_habits(session: requests.Session, peer: StartPeer) -> None:
     def script(conn: Http1Connection) -> None:
         request = conn.next_request()
@@ -56,20 +36,6 @@ def test_fallback_keeps_stock_habits(session: requests.Session, peer: StartPeer)
 def test_fallback_with_threads(session: requests.Session, peer: StartPeer) -> None:
     started = peer(serve(answer), alpn=("http/1.1",))
     assert together(8, lambda number: session.get(started.url).content) == [b"answer"] * 8
-
-
-def test_each_connection_follows_its_own_alpn(
-    session: requests.Session, peer: StartPeer, certs: Certificates
-) -> None:
-    """A deployment that rolls forward, and back again."""
-    context = certs.server_context(("http/1.1",))
-    started = peer(serve(answer), context=context)
-    seen = []
-    for alpn in (("http/1.1",), ("h2", "http/1.1"), ("http/1.1",)):
-        context.set_alpn_protocols(list(alpn))
-        seen.append(session.get(started.url).raw.version)
-        session.close()
-    assert seen == [11, 20, 11]
 
 
 def test_http2_false_is_the_stock_adapter(make_session: MakeSession, peer: StartPeer) -> None:
@@ -105,19 +71,6 @@ def test_required_is_not_retried_for_ever(make_session: MakeSession, peer: Start
         with pytest.raises(requests.ConnectionError):
             session.get(started.url)
     assert started.accepted == 2
-
-
-def test_plain_http(
-    make_adapter: Callable[..., Any], session: requests.Session, peer: StartPeer
-) -> None:
-    started = peer(serve(answer), tls=False)
-    session.mount("http://", make_adapter())
-    for _ in range(2):
-        response = session.get(started.url + "/plain")
-        assert (response.raw.version, response.content) == (11, b"answer")
-    request = started.requests[0]
-    assert (request.path, request.headers.get("upgrade")) == ("/plain", None)
-    assert started.accepted == 1
 
 
 def test_a_stock_adapter_on_the_same_context_offers_http1(

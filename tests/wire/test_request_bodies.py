@@ -8,9 +8,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
 import requests
-from hyperframe.frame import DataFrame, HeadersFrame
+from hyperframe.frame import DataFrame
 
 from tests.support.peer import PeerConnection, Request, StartPeer, serve
 from tests.support.threads import WAIT, background
@@ -46,18 +45,6 @@ class SizedIterator:
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._pieces)
-
-
-def test_no_body_is_no_data(session: requests.Session, peer: StartPeer) -> None:
-    started = peer(serve(ok))
-    session.get(started.url)
-    session.post(started.url)
-    get, post = started.requests
-    assert "content-length" not in get.headers
-    assert post.headers["content-length"] == "0"
-    conn = started.connection()
-    assert conn.received(DataFrame) == []
-    assert all("END_STREAM" in frame.flags for frame in conn.received(HeadersFrame))
 
 
 def test_form_json_files_bytes(session: requests.Session, peer: StartPeer) -> None:
@@ -120,14 +107,6 @@ def test_generator_of_text(session: requests.Session, peer: StartPeer) -> None:
     assert started.request.body == "€uro".encode()
 
 
-def test_empty_generator(session: requests.Session, peer: StartPeer) -> None:
-    started = peer(serve(ok))
-    session.post(started.url, data=iter(()))
-    assert started.request.ended
-    assert started.request.body == b""
-    assert "transfer-encoding" not in started.request.headers
-
-
 def test_iterator_with_length(session: requests.Session, peer: StartPeer) -> None:
     started = peer(serve(ok))
     session.post(started.url, data=SizedIterator([b"abc", b"defg"]))
@@ -155,47 +134,7 @@ def test_pieces_are_sent_as_they_come(session: requests.Session, peer: StartPeer
     assert started.request.body == b"firstsecond"
 
 
-def test_end_stream_is_sent_once(session: requests.Session, peer: StartPeer) -> None:
-    started = peer(serve(ok))
-    session.post(started.url, data=b"abc")
-    session.post(started.url, data=iter([b"abc"]))
-    conn = started.connection()
-    for stream_id in (1, 3):
-        ends = [
-            frame
-            for frame in conn.received(DataFrame, stream_id=stream_id)
-            if "END_STREAM" in frame.flags
-        ]
-        assert len(ends) == 1
-
-
 # -- windows -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["bytes", "file", "generator"])
-def test_body_larger_than_the_windows(
-    session: requests.Session, peer: StartPeer, kind: str
-) -> None:
-    """The peer checks both windows and the frame size of everything it gets."""
-    data = bytes(range(256)) * 2000
-    bodies: dict[str, Any] = {
-        "bytes": data,
-        "file": io.BytesIO(data),
-        "generator": (data[at : at + 100_001] for at in range(0, len(data), 100_001)),
-    }
-    started = peer(serve(ok), settings={"initial_window_size": 10_000})
-    assert session.post(started.url, data=bodies[kind]).content == b"ok"
-    assert started.request.body == data
-
-
-def test_larger_frames_of_the_peer_are_used_with_measure(
-    session: requests.Session, peer: StartPeer
-) -> None:
-    """Below 64 KiB a frame, so that streams take turns."""
-    started = peer(serve(ok), settings={"max_frame_size": 2**20, "initial_window_size": 2**20})
-    session.get(started.url)
-    session.post(started.url, data=bytes(300_000))
-    assert max(started.requests[1].data_sizes) <= 65_536
 
 
 def test_a_body_is_not_read_ahead_of_the_window(session: requests.Session, peer: StartPeer) -> None:
@@ -220,27 +159,6 @@ def test_a_body_is_not_read_ahead_of_the_window(session: requests.Session, peer:
     assert len(started.request.body) == 1_000_000
 
 
-def test_a_raised_initial_window_wakes_an_upload(
-    session: requests.Session, peer: StartPeer
-) -> None:
-    def script(conn: PeerConnection) -> None:
-        request = conn.next_request()
-        while request.received < 1000:
-            conn.expect(DataFrame)
-        conn.settings(initial_window_size=60_000)
-        while not request.ended:
-            conn.read_frame()
-        conn.respond(request, 200)
-
-    started = peer([script], settings={"initial_window_size": 1000})
-
-    def body() -> Iterator[bytes]:
-        yield bytes(1000)
-        yield bytes(29_000)
-
-    assert session.post(started.url, data=body(), timeout=WAIT).status_code == 200
-
-
 def test_a_lowered_initial_window_stops_an_upload(
     session: requests.Session, peer: StartPeer
 ) -> None:
@@ -262,25 +180,3 @@ def test_a_lowered_initial_window_stops_an_upload(
 
     started = peer(script)
     assert session.post(started.url, data=bytes(100_000), timeout=WAIT).status_code == 200
-
-
-def test_uploads_share_a_connection(session: requests.Session, peer: StartPeer) -> None:
-    """An upload that waits for its window does not stop the next request."""
-    stuck = threading.Event()
-
-    def script(conn: PeerConnection) -> None:
-        first = conn.next_request()
-        while first.received < 10_000:
-            conn.expect(DataFrame)
-        stuck.set()
-        second = conn.next_request()
-        conn.respond(second, 200, {}, b"quick")
-        conn.read_body(first)
-        conn.respond(first, 200, {}, b"slow")
-
-    started = peer(script, settings={"initial_window_size": 10_000})
-    slow = background(lambda: session.post(started.url, data=iter([bytes(10_000), bytes(100_000)])))
-    assert stuck.wait(WAIT)
-    assert session.get(started.url, timeout=WAIT).content == b"quick"
-    assert slow.result(WAIT).content == b"slow"
-    assert started.accepted == 1

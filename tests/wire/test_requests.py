@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import requests
-from hyperframe.frame import ContinuationFrame, HeadersFrame
 
 from tests.support.peer import Request, StartPeer, serve
 
@@ -44,46 +43,6 @@ def test_field_names_are_lower_case(session: requests.Session, peer: StartPeer) 
     assert all(name == name.lower() for name, _ in started.request.fields)
 
 
-def test_connection_fields_are_dropped(session: requests.Session, peer: StartPeer) -> None:
-    started = peer(serve(ok))
-    headers = {
-        "Connection": "keep-alive, X-Hop",
-        "X-Hop": "by hop",
-        "Keep-Alive": "timeout=5",
-        "Proxy-Connection": "keep-alive",
-        "Transfer-Encoding": "identity",
-        "Upgrade": "h2c",
-        "HTTP2-Settings": "AAMAAABkAARAAAAAAAIAAAAA",
-        "X-End": "kept",
-    }
-    session.get(started.url, headers=headers)
-    dropped = {name.lower() for name in headers} - {"x-end"}
-    assert started.request.headers["x-end"] == "kept"
-    assert not dropped & set(started.request.headers)
-
-
-@pytest.mark.parametrize(("given", "sent"), [("gzip, trailers", "trailers"), ("gzip", None)])
-def test_te(session: requests.Session, peer: StartPeer, given: str, sent: str | None) -> None:
-    started = peer(serve(ok))
-    session.get(started.url, headers={"TE": given})
-    assert started.request.headers.get("te") == sent
-
-
-def test_host_header_is_the_authority(session: requests.Session, peer: StartPeer) -> None:
-    started = peer(serve(ok))
-    session.get(started.url, headers={"Host": "other.example"})
-    assert started.request.authority == "other.example"
-    assert "host" not in started.request.headers
-
-
-def test_neither_userinfo_nor_fragment_is_sent(session: requests.Session, peer: StartPeer) -> None:
-    started = peer(serve(ok))
-    session.get(f"https://user:secret@127.0.0.1:{started.port}/p#part")
-    assert started.request.authority == f"127.0.0.1:{started.port}"
-    assert started.request.path == "/p"
-    assert started.request.headers["authorization"].startswith("Basic ")
-
-
 def test_secrets_are_never_indexed(session: requests.Session, peer: StartPeer) -> None:
     started = peer(serve(ok))
     cookies = {"session": "a-long-enough-cookie-value"}
@@ -93,20 +52,6 @@ def test_secrets_are_never_indexed(session: requests.Session, peer: StartPeer) -
     }
     assert indexable[b"authorization"] is False
     assert indexable[b"cookie"] is False
-
-
-def test_large_headers_are_continued(session: requests.Session, peer: StartPeer) -> None:
-    started = peer(serve(ok))
-    value = "~" * 40_000
-    session.get(started.url, headers={"X-Large": value})
-    assert started.request.headers["x-large"] == value
-    kinds = [
-        type(frame)
-        for frame in started.connection().frames
-        if isinstance(frame, HeadersFrame | ContinuationFrame)
-    ]
-    assert kinds[0] is HeadersFrame
-    assert set(kinds[1:]) == {ContinuationFrame}
 
 
 def test_stream_ids_ascend(session: requests.Session, peer: StartPeer) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -46,14 +45,6 @@ def test_retry_leaves_other_methods_alone(make_session: MakeSession, peer: Start
     session = make_session(max_retries=retry)
     started = peer(serve(statuses(503)))
     assert session.post(started.url, data=b"x").status_code == 503
-
-
-def test_retry_after(make_session: MakeSession, peer: StartPeer) -> None:
-    session = make_session(max_retries=Retry(1, status_forcelist=[503]))
-    started = peer(serve(statuses(503, **{"retry-after": "1"})))
-    begin = time.monotonic()
-    assert session.get(started.url).status_code == 200
-    assert time.monotonic() - begin >= 0.9
 
 
 def test_retry_of_a_post_sends_the_body_again(make_session: MakeSession, peer: StartPeer) -> None:

@@ -12,7 +12,7 @@ import requests
 from urllib3.exceptions import InsecureRequestWarning
 
 from tests.support.certs import Certificates
-from tests.support.peer import Request, StartPeer, hold, serve
+from tests.support.peer import Request, StartPeer, serve
 
 
 def answer(request: Request) -> Any:
@@ -72,18 +72,6 @@ def test_ca_bundle_of_the_environment(
     assert get(session, peer(serve(answer)).url).content == b"answer"
 
 
-@pytest.mark.parametrize("which", ["wrong_host_pem_path", "expired_pem_path"])
-def test_bad_certificates(
-    session: requests.Session, peer: StartPeer, certs: Certificates, which: str
-) -> None:
-    context = certs.server_context(certificate=getattr(certs, which))
-    started = peer(serve(answer), context=context)
-    with pytest.raises(requests.exceptions.SSLError):
-        get(session, started.url)
-    assert started.accepted == 1
-    assert started.requests == []
-
-
 def test_client_certificate(
     session: requests.Session, peer: StartPeer, certs: Certificates
 ) -> None:
@@ -97,13 +85,6 @@ def test_client_certificate(
         get(session, started.url)
     with pytest.raises(OSError, match="invalid path"):
         get(session, started.url, cert="/no/such/file")
-
-
-def test_server_name(session: requests.Session, peer: StartPeer) -> None:
-    started = peer(serve(answer))
-    get(session, f"https://localhost:{started.port}", headers={"Host": "front.example"})
-    assert started.server_names == ["localhost"]
-    assert started.request.authority == "front.example"
 
 
 def test_ssl_context_argument(
@@ -141,53 +122,3 @@ def test_ssl_context_through_init_poolmanager(
     with requests.Session() as session:
         session.mount("https://", Own())
         assert get(session, started.url).raw.version == 20
-
-
-@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
-def test_different_settings_never_share_a_connection(
-    session: requests.Session, peer: StartPeer, certs: Certificates
-) -> None:
-    started = peer(serve(answer))
-    settings: list[dict[str, Any]] = [
-        {"verify": certs.ca_path},
-        {"verify": certs.ca_folder},
-        {"verify": False},
-        {"verify": certs.ca_path, "cert": certs.client_pem_path},
-    ]
-    for _ in range(2):
-        for options in settings:
-            get(session, started.url, **options)
-    assert started.accepted == len(settings)
-    with pytest.raises(requests.exceptions.SSLError):
-        get(session, started.url, verify=True)
-
-
-def test_no_tls_at_the_other_end(session: requests.Session, peer: StartPeer) -> None:
-    """An HTTP/1.1 answer to a ClientHello."""
-
-    def script(conn: Any) -> None:
-        conn.channel.receive()
-        conn.send_raw(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-
-    started = peer(script, tls=False)
-    with pytest.raises(requests.exceptions.SSLError):
-        get(session, f"https://127.0.0.1:{started.port}")
-
-
-@pytest.mark.parametrize("way", ["close", "abort"])
-def test_the_handshake_is_cut(session: requests.Session, peer: StartPeer, way: str) -> None:
-    def script(conn: Any) -> None:
-        conn.channel.receive()
-        getattr(conn, way)()
-
-    started = peer(script, tls=False)
-    with pytest.raises(requests.ConnectionError):
-        get(session, f"https://127.0.0.1:{started.port}")
-
-
-def test_the_handshake_stalls(session: requests.Session, peer: StartPeer) -> None:
-    started = peer(hold, tls=False)
-    with pytest.raises(requests.exceptions.ConnectTimeout):
-        session.get(f"https://127.0.0.1:{started.port}", timeout=(0.3, 10))
-    with pytest.raises(requests.exceptions.ConnectTimeout):
-        session.get(f"https://127.0.0.1:{started.port}", timeout=0.3)
