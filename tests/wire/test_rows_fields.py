@@ -558,7 +558,7 @@ def test_056_te(session: requests.Session, peer: StartPeer, given: str, sent: st
 
 def test_056_nominated_by_connection(session: requests.Session, peer: StartPeer) -> None:
     """What frames the message is not up to Connection."""
-    started = peer(once())
+    started = peer(serve(lambda request: (200, {}, b"")))
     headers = {"Connection": "content-length, host, x-a", "X-A": "1", "Host": "front.example"}
     session.post(started.url, data=b"body", headers=headers)
     assert started.request.authority == "front.example"

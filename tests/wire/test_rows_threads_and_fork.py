@@ -355,6 +355,7 @@ class LimitedServer:
                 frame = conn.read_frame(3600)
                 while conn.has_request:
                     self._open.append(conn.next_request())
+                    conn.ping()  # two timeouts in silence would retire the connection
                 self._open = [each for each in self._open if each.reset_code is None]
                 self.most = max(self.most, len(self._open))
                 if isinstance(frame, DataFrame) and frame.body_len:
