@@ -59,10 +59,10 @@ class Connection:
         self._slot_waiters: set[Waiter] = set()
         # Appended without the lock, by finalizers: see give_up_later.
         self._given_up: deque[Stream | None] = deque()
-        with self._guard:
-            self._flush_locked()
         _open_connections.add(self)
         renew_in_children(self)
+        with self._guard:
+            self._flush_locked()
 
     @property
     def sock(self) -> Any:

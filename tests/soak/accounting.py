@@ -49,7 +49,7 @@ def objects() -> Counter[str]:
 
 def connections(session: requests.Session) -> list[Connection]:
     manager: Any = session.get_adapter("https://").poolmanager  # type: ignore[attr-defined]
-    return [c for key in manager.pools.keys() for c in manager.pools.get(key)._connections]  # noqa: SIM118
+    return [c for key in manager.pools.keys() for c in manager.pools.get(key)._origin._connections]  # noqa: SIM118
 
 
 def unbalanced(session: requests.Session, peer: PeerProcess) -> list[str]:

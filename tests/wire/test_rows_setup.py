@@ -74,7 +74,7 @@ def _sleeps_in_the_pool(frame: Any) -> bool:
     while frame is not None:
         modules.append(frame.f_globals.get("__name__"))
         frame = frame.f_back
-    return modules[0] == "threading" and "requests_h2.pool" in modules
+    return modules[0] == "threading" and "requests_h2.origin" in modules
 
 
 def late_tls(
