@@ -136,6 +136,5 @@ def debug_text(data: bytes) -> str:
     """A peer's debug data, escaped and cut, ready to be put into a message; may be empty."""
     if not data:
         return ""
-    text = data[:_DEBUG_TEXT_LIMIT].decode("ascii", "backslashreplace")
-    escaped = text.encode("unicode_escape").decode("ascii")
+    escaped = data[:_DEBUG_TEXT_LIMIT].decode("latin-1").encode("unicode_escape").decode("ascii")
     return f'; debug data: "{escaped}{"..." if len(data) > _DEBUG_TEXT_LIMIT else ""}"'

@@ -112,7 +112,7 @@ class Ledger:
             turned_away = sum(attempt.refused for attempt in earlier)
             return None if turned_away < _MAX_TURNED_AWAY else "it was refused four times"
         if last.turned_away:
-            first = not last.proven and last.connection.goaway_code
+            first = last.stream_id == 1 and last.connection.goaway_code
             return "the connection's first request met a GOAWAY with an error" if first else None
         if last.lost:
             if last.method not in _IDEMPOTENT:
