@@ -82,8 +82,8 @@ class RequestBody:
             return False
         try:
             rewind_body(self._body, self._position)
-        except UnrewindableBodyError:
-            return False
+        except (UnrewindableBodyError, ValueError):
+            return False  # it has no position, or is closed
         return True
 
     def _chunks(self) -> Iterator[memoryview]:

@@ -36,7 +36,11 @@ class DemoServer:
 
 @contextlib.contextmanager
 def demo_server() -> Iterator[DemoServer]:
-    """Run the server for the length of a ``with`` block."""
+    """Run the server for the length of a ``with`` block.
+
+    It is a process of its own, started by multiprocessing's ``spawn``: a script that calls this
+    needs ``if __name__ == "__main__":``.
+    """
     require_demo_extra()
     import trustme
 

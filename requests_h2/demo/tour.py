@@ -8,7 +8,6 @@ import textwrap
 import time
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, TextIO
 
 import requests
@@ -38,7 +37,7 @@ def run(out: TextIO) -> None:
             cookies_and_redirect(say, session, server.url, server.ca)
         say.line()
         say.line("That was all. Now try a server of your choice:")
-        say.line(f"  {python_command()} -m requests_h2.demo https://www.example.com/")
+        say.line(f"  {sys.executable} -m requests_h2.demo https://www.example.com/")
 
 
 def local(session: requests.Session) -> requests.Session:
@@ -103,13 +102,6 @@ def cookies_and_redirect(say: Narrator, session: requests.Session, url: str, ca:
         say.result("redirected", f"{hop.status_code} to {hop.headers['Location']}")
     say.result("session.cookies", str(session.cookies.get_dict()))
     say.result("server received", str(response.json()))
-
-
-def python_command() -> str:
-    """Give the running interpreter as it is typed here: ``.venv/bin/python`` in a checkout."""
-    here = Path.cwd()
-    executable = Path(sys.executable)
-    return str(executable.relative_to(here)) if executable.is_relative_to(here) else "python"
 
 
 class Narrator:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import requests
-from hyperframe.frame import DataFrame, HeadersFrame, RstStreamFrame
+from hyperframe.frame import ContinuationFrame, DataFrame, HeadersFrame, RstStreamFrame
 
 from tests.support.peer import Peer, PeerConnection, Request, StartPeer, serve
 from tests.support.threads import WAIT, background
@@ -104,6 +104,9 @@ def headers_of(fields: Fields) -> Misbehave:
     return lambda conn, request: conn.send_headers(request, None, fields)
 
 
+STATUS_200 = b"\x88"  # RFC 7541 appendix A: index 8 of the static table
+
+
 # -- row 47 -------------------------------------------------------------------------------
 
 BAD_STATUSES = ["abc", "", "99", "099", "2000", "+200", "-200", "1000", "101", "20", "2e2", " 200"]
@@ -184,6 +187,30 @@ def test_048_surrounding_spaces_are_stripped(
 ) -> None:
     response = session.get(peer(once(200, [("x-a", value)], b"body")).url, timeout=WAIT)
     assert (response.headers["x-a"], response.content) == ("v", b"body")
+
+
+def test_048_spaces_around_a_content_length_are_refused(harms_only_itself: Harm) -> None:
+    """Where other values are stripped: h2 looks at this one before we do."""
+    harms_only_itself(headers_of([(":status", "200"), ("content-length", " 4 ")]))
+
+
+def test_048_padding_that_leaves_no_fragment(session: requests.Session, peer: StartPeer) -> None:
+    """Legal before CONTINUATION (RFC 9113 section 6.2), though hyperframe would not parse it."""
+
+    def script(conn: PeerConnection) -> None:
+        request = conn.next_request()
+        first = HeadersFrame(request.stream_id, b"", pad_length=7, flags=["PADDED"])
+        conn.send(
+            first,
+            ContinuationFrame(request.stream_id, STATUS_200, flags=["END_HEADERS"]),
+            DataFrame(request.stream_id, b"body", flags=["END_STREAM"]),
+        )
+        conn.respond(conn.next_request(), 200, (), b"next")
+
+    started = peer(script)
+    assert session.get(started.url, timeout=WAIT).content == b"body"
+    assert session.get(started.url, timeout=WAIT).content == b"next"
+    assert started.accepted == 1
 
 
 def test_048_legal_oddities(session: requests.Session, peer: StartPeer) -> None:
