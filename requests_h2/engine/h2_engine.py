@@ -18,19 +18,16 @@ closed in h2 by ``reset_stream`` with its output dropped. Only public names of h
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import ClassVar
 
-from h2.config import H2Configuration
-from h2.connection import ConnectionState, H2Connection
+from h2.connection import ConnectionState
 from h2.errors import ErrorCodes
 from h2.events import Event as H2Event
 from h2.events import InformationalResponseReceived, ResponseReceived, TrailersReceived
-from h2.exceptions import DenialOfServiceError, H2Error, ProtocolError
-from h2.settings import SettingCodes, Settings
-from hpack import HeaderTuple, HPACKError
-from hyperframe.exceptions import HyperframeError
+from h2.exceptions import H2Error, ProtocolError
+from h2.settings import SettingCodes
+from hpack import HeaderTuple
 
 from .base import (
     ASSUMED_CONCURRENT_STREAMS,
@@ -71,12 +68,11 @@ from .frames import (
     without_padding,
     without_unknown_settings,
 )
+from .h2_client import client_connection, connection_error, limit_encoder_table
 
 _MAX_CONTINUATIONS = 63  # h2 ends the connection at 64 frames a block, HEADERS included
 _MAX_SETTINGS = 32  # in one frame, as nghttp2 (CVE-2020-11080)
 _MAX_DATA_PAYLOAD = 65_536
-_ENCODER_TABLE_LIMIT = 4096
-_HEADER_LIST_HARD_LIMIT = 1 << 20
 
 
 class _Stream:
@@ -92,15 +88,6 @@ class _Stream:
         self.receive_window = receive_window
 
 
-def _keep_hpack_quiet() -> None:
-    """Hpack logs every field it codes, API keys and cookies included, as soon as a program turns
-    DEBUG on for all loggers. Only a level that somebody set for it on purpose is respected.
-    """
-    logger = logging.getLogger("hpack")
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.INFO)
-
-
 class H2Engine(Engine):
     """See the module's docstring.
 
@@ -114,30 +101,7 @@ class H2Engine(Engine):
     def __init__(
         self, *, stream_window: int, connection_window: int, max_header_list_size: int
     ) -> None:
-        _keep_hpack_quiet()
-        self._h2 = H2Connection(
-            H2Configuration(
-                client_side=True,
-                header_encoding=None,
-                validate_outbound_headers=False,
-                normalize_outbound_headers=False,
-                validate_inbound_headers=False,
-                normalize_inbound_headers=False,
-            )
-        )
-        settings = Settings(
-            client=True,
-            initial_values={
-                SettingCodes.ENABLE_PUSH: 0,
-                SettingCodes.INITIAL_WINDOW_SIZE: stream_window,
-                SettingCodes.MAX_HEADER_LIST_SIZE: max_header_list_size,
-            },
-        )
-        # h2 would advertise ENABLE_CONNECT_PROTOCOL=0, which some servers refuse from a client.
-        del settings[SettingCodes.ENABLE_CONNECT_PROTOCOL]
-        self._h2.local_settings = settings
-        # The advertised limit fails a stream, above this engine; only this one the connection.
-        self._h2.decoder.max_header_list_size = _HEADER_LIST_HARD_LIMIT
+        self._h2 = client_connection(stream_window, max_header_list_size)
         self._streams: dict[int, _Stream] = {}
         self._next_stream_id = 1
         self._stream_window = stream_window
@@ -337,15 +301,11 @@ class H2Engine(Engine):
                 self._fields_received(stream_id, events)
 
     def _field_block_failed(self, stream_id: int, error: ProtocolError) -> None:
-        if isinstance(error, DenialOfServiceError):
-            text = f"a field section of more than {_HEADER_LIST_HARD_LIMIT} octets"
-            raise PeerError(ErrorCodes.ENHANCE_YOUR_CALM, text) from error
-        if isinstance(error.__cause__, HPACKError):
-            # hpack's message quotes the block, which may be large and hold anything.
-            text = f"a field block that cannot be decoded: {type(error.__cause__).__name__}"
-            raise PeerError(ErrorCodes.COMPRESSION_ERROR, text) from error
-        if isinstance(error.__cause__, HyperframeError) or self._block_stream:
-            # The fragment never reached HPACK: the frame cannot be parsed, or the block goes on.
+        fatal = connection_error(error)
+        if fatal is not None:
+            raise fatal from error
+        if self._block_stream:
+            # The block goes on, so none of it has reached HPACK yet.
             raise PeerError(error.error_code, str(error)) from error
         # Everything else h2 finds after decoding, so HPACK is intact and RFC 9113 section 5.4.2
         # wants only the stream ended. h2 has closed itself and queued a GOAWAY: undo both.
@@ -401,16 +361,7 @@ class H2Engine(Engine):
             self._settings_acknowledged = True
             return
         self._settings_received = True
-        # A peer must not make us keep a table of its size (h2 follows it without a bound).
-        table = min(self._h2.remote_settings.header_table_size, _ENCODER_TABLE_LIMIT)
-        encoder = self._h2.encoder
-        if encoder.header_table_size != table:
-            encoder.header_table_size = table
-        if changes := encoder.table_size_changes:
-            # RFC 7541 section 4.2: of many changes the lowest and the last are signalled. hpack
-            # would forget to when the same size is set twice.
-            changes[:] = sorted({min(changes), table})
-            encoder.header_table.resized = True
+        limit_encoder_table(self._h2)
         change = self._h2.remote_settings.initial_window_size - before
         for stream in self._streams.values():
             stream.send_window += change

@@ -36,6 +36,8 @@ class Channel:
         self._sock = sock
         self._lock = threading.Lock()
         self._send_lock = threading.Lock()
+        self._polling = 0
+        self._no_poll = threading.Condition(self._lock)
         self._wake_read, self._wake_write = socket.socketpair()
         self._stopping = False
         #: Seconds for which a stop is put off, for bytes that are still on their way.
@@ -126,8 +128,11 @@ class Channel:
     def wait_until_delivered(self) -> None:
         """Until the client's kernel has acknowledged everything sent, FIN included."""
         deadline = time.monotonic() + TIMEOUT
-        while not self.closed:
-            unacknowledged = fcntl.ioctl(self._sock.fileno(), termios.TIOCOUTQ, bytes(4))
+        while True:
+            with self._lock:
+                if self.closed:
+                    return
+                unacknowledged = fcntl.ioctl(self._sock.fileno(), termios.TIOCOUTQ, bytes(4))
             if unacknowledged == bytes(4):
                 return
             if time.monotonic() > deadline:
@@ -142,11 +147,17 @@ class Channel:
             poller = select.poll()
             poller.register(self._sock.fileno(), event)
             poller.register(self._wake_read.fileno(), select.POLLIN)
+            self._polling += 1
         timeout = max(0.0, deadline - time.monotonic())
-        ready = dict(poller.poll(timeout * 1000))
-        if ready and self._stopping and self.patience and not self.closed:
-            poller.unregister(self._wake_read.fileno())
-            ready = dict(poller.poll(min(timeout, self.patience) * 1000)) or ready
+        try:
+            ready = dict(poller.poll(timeout * 1000))
+            if ready and self._stopping and self.patience and not self.closed:
+                poller.unregister(self._wake_read.fileno())
+                ready = dict(poller.poll(min(timeout, self.patience) * 1000)) or ready
+        finally:
+            with self._lock:
+                self._polling -= 1
+                self._no_poll.notify_all()
         if self.closed:
             raise Closed("the peer closed this connection")
         if self._sock.fileno() in ready:
@@ -201,10 +212,12 @@ class Channel:
     def close(self) -> None:
         with self._lock:
             already, self.closed = self.closed, True
-            if not already:
-                self._sock.close()
-        # A poll in progress keeps the socket open in the kernel: end it.
+        # A poll in progress keeps the socket open in the kernel, and delays FIN or RST: end it.
         self.stop()
+        if not already:
+            with self._lock:
+                self._no_poll.wait_for(lambda: not self._polling, TIMEOUT)
+                self._sock.close()
 
     def dispose(self) -> None:
         """After the last user is gone."""

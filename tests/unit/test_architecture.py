@@ -27,6 +27,7 @@ LAYERS = (
     ("stream",),
     ("pump",),
     ("engine.h2_engine",),
+    ("engine.h2_client",),
     ("engine.base",),
     ("engine.frames", "engine.__init__"),
     ("fields", "flow_control", "fork", "tls"),
