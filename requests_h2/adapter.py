@@ -74,22 +74,27 @@ class HTTP2Adapter(HTTPAdapter):
     ) -> None:
         if self._ssl_context is not None:
             pool_kwargs.setdefault("ssl_context", self._ssl_context)
+        self._manager_lock = threading.RLock()
         super().init_poolmanager(connections, maxsize, block, **pool_kwargs)
         self._use_http2_pools(self.poolmanager)
         renew_in_children(self)
 
     def renew_after_fork(self) -> None:
         """In a forked child: free the locks that another thread of the parent may have held."""
+        self._manager_lock = threading.RLock()
         for manager in (self.poolmanager, *self.proxy_manager.values()):
             manager.pools.lock = threading.RLock()
 
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
-        known = proxy in self.proxy_manager
         if self._ssl_context is not None:
             proxy_kwargs.setdefault("ssl_context", self._ssl_context)
-        manager = super().proxy_manager_for(proxy, **proxy_kwargs)
-        if not known:
-            self._use_http2_pools(manager)
+        # Threads that come first at the same time would each make a manager, with connections of
+        # its own. Reentrant, because subclasses may override what is called from here.
+        with self._manager_lock:
+            known = proxy in self.proxy_manager
+            manager = super().proxy_manager_for(proxy, **proxy_kwargs)
+            if not known:
+                self._use_http2_pools(manager)
         return manager
 
     def send(

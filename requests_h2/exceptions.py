@@ -18,6 +18,7 @@ class FaultKind(enum.Enum):
     """Why a stream failed, as far as the decision to replay the request needs it."""
 
     NOT_SENT = "nothing of the request was written"
+    STILLBORN = "a new connection ended before anything of the request was written"
     REFUSED = "RST_STREAM with REFUSED_STREAM"
     GOAWAY_UNPROCESSED = "GOAWAY with NO_ERROR and a last stream id below ours"
     GOAWAY_ERROR_UNPROCESSED = "GOAWAY with an error and a last stream id below ours"

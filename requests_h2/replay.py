@@ -16,6 +16,7 @@ from .timeouts import Deadline
 
 _IDEMPOTENT = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"))
 _PAUSES = (0.0, 0.2, 1.0)  # seconds before each replay of a request that the server turned away
+_MAX_STILLBORN = 2
 _MAX_REPLAYS = 100  # of any kind: a bound for servers that accept one stream a connection
 
 
@@ -30,6 +31,7 @@ class Replays:
         self._idempotent = method.upper() in _IDEMPOTENT
         self._body = body
         self._total = 0
+        self._stillborn = 0
         self._turned_away = 0
         self._lost = 0
         self._downgraded = 0
@@ -59,6 +61,10 @@ class Replays:
             return True
         if kind is FaultKind.NOT_SENT:
             return self._turn_away()
+        if kind is FaultKind.STILLBORN:
+            # A server that reloads may accept once more what it has no use for.
+            self._stillborn += 1
+            return self._stillborn <= _MAX_STILLBORN
         if stream is None or stream.response is not None:
             return False
         if kind is FaultKind.GOAWAY_ERROR_UNPROCESSED and stream.first:

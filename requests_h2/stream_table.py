@@ -258,8 +258,9 @@ class StreamTable:
 
     def _not_sent(self) -> StreamFault:
         if self._end is not None and not self._proven:
-            # A new connection that dies at once: another one would hardly do better.
             kind, text, error_code, cause = self._end
+            if kind is FaultKind.CONNECTION_LOST:
+                kind = FaultKind.STILLBORN
             return StreamFault(kind, self._origin, text, error_code, cause=cause)
         return StreamFault(
             FaultKind.NOT_SENT, self._origin, "takes no stream now", progress=self._proven
