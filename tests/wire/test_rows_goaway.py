@@ -818,6 +818,27 @@ def test_028_the_end_between_check_out_and_headers_on_an_idle_connection(
     assert [len(each.requests) for each in started.connections] == [1, 1]
 
 
+@pytest.mark.parametrize("way", ["close", "cut"])
+def test_028_a_new_connection_that_ends_before_headers_is_replaced(
+    session: requests.Session,
+    peer: StartPeer,
+    before_headers: Callable[[Callable[[Any], None]], None],
+    way: str,
+) -> None:
+    """As nginx does with what it accepts while it reloads."""
+
+    def end(lease: Any) -> None:
+        conn = started.connection(0)
+        getattr(conn, way)()
+        conn.channel.wait_until_delivered()
+
+    started = peer([hold, ordinary])
+    before_headers(end)
+    response = session.post(started.url, data=iter([b"once"]), timeout=WAIT)
+    assert response.content == b"once"
+    assert [len(each.requests) for each in started.connections] == [0, 1]
+
+
 # -- 29: a server that turns every attempt away ----------------------------------------------------
 
 
