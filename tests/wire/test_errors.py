@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from typing import Any
 
 import pytest
@@ -32,12 +33,19 @@ def test_unknown_name(session: requests.Session, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_failed_dial_is_not_remembered(session: requests.Session, peer: StartPeer) -> None:
-    def refuse(conn: Any) -> None:
-        conn.abort()
+    """Nor is it repeated for long: a server that ends each new connection is an error."""
+    recovered = threading.Event()
 
-    started = peer([refuse, serve(lambda request: (200, {}, b"ok"))], preface=True)
+    def script(conn: Any) -> None:
+        if recovered.is_set():
+            serve(lambda request: (200, {}, b"ok"))(conn)
+        else:
+            conn.abort()
+
+    started = peer(script)
     with pytest.raises(requests.ConnectionError):
         session.post(started.url, data=b"x", timeout=5)
+    recovered.set()
     assert session.post(started.url, data=b"x", timeout=5).content == b"ok"
 
 
