@@ -12,6 +12,7 @@ from requests.adapters import DEFAULT_POOLBLOCK, DEFAULT_POOLSIZE, DEFAULT_RETRI
 from urllib3 import PoolManager, Retry
 from urllib3.exceptions import LocationParseError
 
+from .engine.choice import choose
 from .exceptions import HTTP2RequiredError, RequestBodyError
 from .fork import renew_in_children
 from .pool import HTTP2ConnectionPool
@@ -37,11 +38,13 @@ class HTTP2Adapter(HTTPAdapter):
     :param pool_block: whether ``pool_maxsize`` also limits HTTP/1.1 connections in use.
     :param http2: ``True``; ``False`` for the stock adapter's behaviour; ``"required"`` to raise
         ``requests.exceptions.ConnectionError`` when the server does not speak HTTP/2.
+    :param engine: what speaks the protocol: ``"h2"``, ``"nghttp2"`` (the extra ``nghttp2``), or
+        ``"auto"`` for nghttp2 when it is installed, else h2.
     :param ssl_context: used for every TLS connection, with the request's ``verify`` and ``cert``
         applied to it as urllib3 does.
     """
 
-    __attrs__ = [*HTTPAdapter.__attrs__, "_http2"]  # noqa: RUF012  # as requests declares it
+    __attrs__ = [*HTTPAdapter.__attrs__, "_http2", "_wanted_engine"]  # noqa: RUF012  # as requests declares it
 
     def __init__(
         self,
@@ -51,11 +54,14 @@ class HTTP2Adapter(HTTPAdapter):
         pool_block: bool = DEFAULT_POOLBLOCK,
         *,
         http2: bool | Literal["required"] = True,
+        engine: Literal["auto", "h2", "nghttp2"] = "auto",
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         if http2 not in (True, False, "required"):
             raise ValueError(f'http2 must be True, False or "required", not {http2!r}')
         self._http2 = http2
+        self._wanted_engine = engine
+        self._engine = choose(engine)
         self._ssl_context = ssl_context
         super().__init__(pool_connections, pool_maxsize, max_retries, pool_block)
 
@@ -63,7 +69,14 @@ class HTTP2Adapter(HTTPAdapter):
         # Needed by init_poolmanager, which the class above calls; a context cannot be pickled.
         self._ssl_context = None
         self._http2 = state["_http2"]
+        self._wanted_engine = state["_wanted_engine"]
+        self._engine = choose(self._wanted_engine)
         super().__setstate__(state)
+
+    @property
+    def engine(self) -> str:
+        """The engine that runs: ``"h2"`` or ``"nghttp2"``."""
+        return self._engine
 
     def init_poolmanager(
         self,
@@ -140,6 +153,9 @@ class HTTP2Adapter(HTTPAdapter):
         manager.pool_classes_by_scheme = {
             **manager.pool_classes_by_scheme,
             "https": functools.partial(  # type: ignore[dict-item]
-                HTTP2ConnectionPool, http2=self._http2, connection_cls=stock.ConnectionCls
+                HTTP2ConnectionPool,
+                http2=self._http2,
+                engine=self._engine,
+                connection_cls=stock.ConnectionCls,
             ),
         }

@@ -8,11 +8,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from h2.errors import ErrorCodes
-from hpack import HeaderTuple
-
 from .engine.base import Engine
-from .exceptions import FaultKind
+from .exceptions import ErrorCode, FaultKind
+from .fields import Field
 from .fork import renew_in_children
 from .pump import Pump, Waiter
 from .stream import Stream
@@ -115,7 +113,7 @@ class Connection:
 
     # -- one stream --------------------------------------------------------------------------------
 
-    def open_stream(self, fields: Sequence[HeaderTuple], method: str, sending: bool) -> Stream:
+    def open_stream(self, fields: Sequence[Field], method: str, sending: bool) -> Stream:
         """Send a request's HEADERS, with END_STREAM unless ``sending``; uses up a reservation.
 
         :raises InvalidHeader: when the fields are over the peer's limit; nothing is sent.
@@ -234,7 +232,7 @@ class Connection:
             self._table.end_sending(stream)
             self._flush_locked()
 
-    def close_stream(self, stream: Stream, error_code: int = ErrorCodes.CANCEL) -> None:
+    def close_stream(self, stream: Stream, error_code: int = ErrorCode.CANCEL) -> None:
         """Give a stream up: RST_STREAM unless it is over, its unread octets returned."""
         with self._guard:
             self._close_stream_locked(stream, error_code)
@@ -271,7 +269,7 @@ class Connection:
         for event in self._engine.receive(data):
             self._table.dispatch(event)
         if self._too_many_answers_locked():
-            self._engine.go_away(ErrorCodes.ENHANCE_YOUR_CALM)
+            self._engine.go_away(ErrorCode.ENHANCE_YOUR_CALM)
             self._table.fail(FaultKind.PROTOCOL, "the server floods us and reads no answers")
         if self._table.state is State.CLOSED:
             self._close_locked()
@@ -293,9 +291,9 @@ class Connection:
             if stream is None:
                 self._table.drain("its pool is gone")
             else:
-                self._close_stream_locked(stream, ErrorCodes.CANCEL)
+                self._close_stream_locked(stream, ErrorCode.CANCEL)
         if self._table.state is State.DRAINING and self._table.unused:
-            self._engine.go_away(ErrorCodes.NO_ERROR)
+            self._engine.go_away(ErrorCode.NO_ERROR)
             self._table.finish("no streams are left")
             self._close_locked()
         self._wake_locked()

@@ -8,10 +8,28 @@ from __future__ import annotations
 
 import enum
 
-from h2.errors import ErrorCodes
 from urllib3.exceptions import HTTPError, ProtocolError, SSLError
 
 _DEBUG_TEXT_LIMIT = 200
+
+
+class ErrorCode(enum.IntEnum):
+    """The HTTP/2 error codes of RFC 9113 section 7."""
+
+    NO_ERROR = 0x0
+    PROTOCOL_ERROR = 0x1
+    INTERNAL_ERROR = 0x2
+    FLOW_CONTROL_ERROR = 0x3
+    SETTINGS_TIMEOUT = 0x4
+    STREAM_CLOSED = 0x5
+    FRAME_SIZE_ERROR = 0x6
+    REFUSED_STREAM = 0x7
+    CANCEL = 0x8
+    COMPRESSION_ERROR = 0x9
+    CONNECT_ERROR = 0xA
+    ENHANCE_YOUR_CALM = 0xB
+    INADEQUATE_SECURITY = 0xC
+    HTTP_1_1_REQUIRED = 0xD
 
 
 class FaultKind(enum.Enum):
@@ -32,18 +50,18 @@ class FaultKind(enum.Enum):
     @classmethod
     def of_reset(cls, error_code: int) -> FaultKind:
         """The kind of a received RST_STREAM."""
-        if error_code == ErrorCodes.REFUSED_STREAM:
+        if error_code == ErrorCode.REFUSED_STREAM:
             return cls.REFUSED
-        if error_code == ErrorCodes.HTTP_1_1_REQUIRED:
+        if error_code == ErrorCode.HTTP_1_1_REQUIRED:
             return cls.HTTP_1_1_REQUIRED
         return cls.RESET
 
     @classmethod
     def of_goaway(cls, error_code: int) -> FaultKind:
         """The kind for streams above the last stream id of a received GOAWAY."""
-        if error_code == ErrorCodes.NO_ERROR:
+        if error_code == ErrorCode.NO_ERROR:
             return cls.GOAWAY_UNPROCESSED
-        if error_code == ErrorCodes.HTTP_1_1_REQUIRED:
+        if error_code == ErrorCode.HTTP_1_1_REQUIRED:
             return cls.HTTP_1_1_REQUIRED
         return cls.GOAWAY_ERROR_UNPROCESSED
 
@@ -94,7 +112,7 @@ class RemoteProtocolError(Exception):
     :param error_code: what RST_STREAM tells the peer.
     """
 
-    def __init__(self, reason: str, error_code: int = ErrorCodes.PROTOCOL_ERROR) -> None:
+    def __init__(self, reason: str, error_code: int = ErrorCode.PROTOCOL_ERROR) -> None:
         super().__init__(reason)
         self.error_code = error_code
 
@@ -128,7 +146,7 @@ def to_urllib3(fault: StreamFault) -> HTTPError:
 def error_name(code: int) -> str:
     """``REFUSED_STREAM (0x7)``; the bare number for a code that RFC 9113 does not register."""
     try:
-        return f"{ErrorCodes(code).name} ({code:#x})"
+        return f"{ErrorCode(code).name} ({code:#x})"
     except ValueError:
         return f"error code {code:#x}"
 

@@ -12,13 +12,13 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from hpack import HeaderTuple, NeverIndexedHeaderTuple
 from urllib3.exceptions import InvalidHeader
 from urllib3.util import SKIP_HEADER
 
 from .exceptions import RemoteProtocolError
 
-Fields = list[tuple[bytes, bytes]]
+Field = tuple[bytes, bytes]
+Fields = list[Field]
 Headers = Mapping[Any, Any]
 """As requests has them: names ``str`` or ``bytes``, values ``str``, ``bytes`` or ``int``."""
 
@@ -52,6 +52,13 @@ _names_a_secret = re.compile(
 _MAX_STATUS_LENGTH = 3
 
 
+class NeverIndexedField(NamedTuple):
+    """A field whose value no compression context may hold (RFC 7541 section 6.2.3)."""
+
+    name: bytes
+    value: bytes
+
+
 class RequestTarget(NamedTuple):
     """The request's pseudo-header fields but for ``:method`` (RFC 9113 section 8.3.1)."""
 
@@ -72,7 +79,7 @@ def request_fields(
     target: RequestTarget,
     headers: Headers,
     content_length: int | None,
-) -> list[HeaderTuple]:
+) -> Fields:
     """The field list of a request, pseudo-header fields first.
 
     :param content_length: the body's length in octets when it is known before it is sent. It
@@ -96,8 +103,8 @@ def request_fields(
         (b":path", _path(target.path)),
     ]
     return [
-        (NeverIndexedHeaderTuple if _is_secret(name) else HeaderTuple)(name, value)
-        for name, value in (*pseudo, *regular)
+        NeverIndexedField(*field) if _is_secret(field[0]) else field
+        for field in (*pseudo, *regular)
     ]
 
 
@@ -121,12 +128,12 @@ def asks_to_close(headers: Headers) -> bool:
     )
 
 
-def list_size(fields: Iterable[tuple[bytes, bytes]]) -> int:
+def list_size(fields: Iterable[Field]) -> int:
     """The size that SETTINGS_MAX_HEADER_LIST_SIZE limits (RFC 9113 section 6.5.2), in octets."""
     return sum(len(name) + len(value) + 32 for name, value in fields)
 
 
-def response_fields(received: Iterable[tuple[bytes, bytes]]) -> ResponseFields:
+def response_fields(received: Iterable[Field]) -> ResponseFields:
     """Check a response's field section (RFC 9113 sections 8.2 and 8.3).
 
     :raises RemoteProtocolError: when the response is malformed.
@@ -150,7 +157,7 @@ def response_fields(received: Iterable[tuple[bytes, bytes]]) -> ResponseFields:
     return ResponseFields(int(status), items)
 
 
-def trailer_fields(received: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+def trailer_fields(received: Iterable[Field]) -> list[tuple[str, str]]:
     """Check a trailer section (RFC 9113 section 8.1): regular fields only.
 
     :raises RemoteProtocolError: when it is malformed.

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from hpack import HeaderTuple
 from urllib3.connection import HTTPSConnection
 from urllib3.util import Timeout, Url
 
 from .body import RequestBody, Upload
 from .connection import Connection
+from .fields import Field
 from .response import HTTP2Response, StreamReader, http2_response
 from .stream import Stream
 from .tls import Dialled
@@ -77,7 +77,7 @@ class Lease:
         self.dialled = connection.dialled
 
     def request(
-        self, method: str, fields: Sequence[HeaderTuple], body: RequestBody, timeout: Timeout
+        self, method: str, fields: Sequence[Field], body: RequestBody, timeout: Timeout
     ) -> None:
         """Send HEADERS and the body, until the server has answered or wants no more of it.
 

@@ -15,7 +15,7 @@ from urllib3.exceptions import TimeoutError as Urllib3TimeoutError
 from urllib3.util import Timeout
 
 from .connection import Connection
-from .engine.h2_engine import H2Engine
+from .engine.choice import engine_class
 from .exceptions import HTTP2RequiredError, StreamFault
 from .flow_control import CONNECTION_WINDOW, STREAM_WINDOW
 from .fork import renew_in_children
@@ -61,10 +61,12 @@ class Origin:
 
     :param required: whether servers without HTTP/2 are refused.
     :param max_connections: HTTP/2 connections at most.
+    :param engine: "h2" or "nghttp2".
     """
 
-    def __init__(self, *, required: bool, max_connections: int) -> None:
+    def __init__(self, *, required: bool, max_connections: int, engine: str) -> None:
         self._required = required
+        self._engine = engine
         self._max_connections = max(1, max_connections)
         # Guards what follows. A lock of its own because an origin has several connections; whoever
         # has it may take a connection's, never the other way round.
@@ -217,12 +219,19 @@ class Origin:
             raise ConnectTimeoutError(
                 conn, f"Connecting to {pool.host} timed out. (connect timeout={conn.timeout})"
             ) from error
-        log.debug("%s:%s: connected, ALPN %s, %s", pool.host, pool.port, _alpn(conn), _tls(conn))
+        log.debug(
+            "%s:%s: connected, ALPN %s, %s, engine %s",
+            pool.host,
+            pool.port,
+            _alpn(conn),
+            _tls(conn),
+            self._engine,
+        )
 
     def _adopt(self, pool: Dialler, conn: HTTPSConnection) -> Connection:
         """Make a multiplexed connection of a connected socket, with a place for the caller."""
         sock, conn.sock = conn.sock, None
-        engine = H2Engine(
+        engine = engine_class(self._engine)(
             stream_window=STREAM_WINDOW,
             connection_window=CONNECTION_WINDOW,
             max_header_list_size=MAX_HEADER_LIST_SIZE,

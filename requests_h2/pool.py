@@ -36,6 +36,7 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
     above, on the same socket.
 
     :param http2: ``True``, or ``"required"`` to refuse servers without HTTP/2.
+    :param engine: "h2" or "nghttp2".
     :param connection_cls: replaces ``ConnectionCls`` (SOCKS pools have their own).
     :param maxsize: HTTP/2 connections at most, and what urllib3 means by it over HTTP/1.1.
     """
@@ -46,6 +47,7 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
         port: int | None = None,
         *,
         http2: bool | str = True,
+        engine: str = "h2",
         connection_cls: type[HTTPSConnection] | None = None,
         maxsize: int = 1,
         **kwargs: Any,
@@ -58,7 +60,7 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
         # TLS inside TLS goes through urllib3's SSLTransport, which cannot be non-blocking; and a
         # forwarding proxy is the peer of the TLS connection.
         self._multiplexes = self.proxy is None or (self._tunnels and self.proxy.scheme == "http")
-        self._origin = Origin(required=self._required, max_connections=maxsize)
+        self._origin = Origin(required=self._required, max_connections=maxsize, engine=engine)
         renew_in_children(self)
 
     # -- urllib3's interface -----------------------------------------------------------------------

@@ -5,10 +5,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from h2.errors import ErrorCodes
-
 from .engine.base import DataReceived, HeadersReceived
-from .exceptions import RemoteProtocolError, StreamFault
+from .exceptions import ErrorCode, RemoteProtocolError, StreamFault
 from .fields import (
     ResponseFields,
     content_length,
@@ -122,7 +120,7 @@ class Stream(Waiter):
         if size > MAX_HEADER_LIST_SIZE or len(event.fields) > _MAX_FIELDS:
             raise RemoteProtocolError(
                 f"{len(event.fields)} fields of {size} octets are over the limit",
-                ErrorCodes.ENHANCE_YOUR_CALM,
+                ErrorCode.ENHANCE_YOUR_CALM,
             )
         if self.response is not None:
             self.trailers = trailer_fields(event.fields)
@@ -168,5 +166,5 @@ class Stream(Waiter):
             or self._informational_size > MAX_HEADER_LIST_SIZE
         ):
             raise RemoteProtocolError(
-                "too many informational responses", ErrorCodes.ENHANCE_YOUR_CALM
+                "too many informational responses", ErrorCode.ENHANCE_YOUR_CALM
             )

@@ -14,8 +14,6 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from h2.errors import ErrorCodes
-from hpack import HeaderTuple
 from urllib3.exceptions import InvalidHeader
 
 from .engine.base import (
@@ -28,8 +26,15 @@ from .engine.base import (
     SendWindowOpened,
     StreamReset,
 )
-from .exceptions import FaultKind, RemoteProtocolError, StreamFault, debug_text, error_name
-from .fields import list_size
+from .exceptions import (
+    ErrorCode,
+    FaultKind,
+    RemoteProtocolError,
+    StreamFault,
+    debug_text,
+    error_name,
+)
+from .fields import Field, list_size
 from .flow_control import CONNECTION_WINDOW, FlowControlManager
 from .stream import Stream
 
@@ -93,7 +98,7 @@ class StreamTable:
     def idle_longer_than(self, seconds: float) -> bool:
         return self.unused and abs(time.time() - self._idle_since) > seconds
 
-    def open(self, fields: Sequence[HeaderTuple], method: str, sending: bool) -> Stream:
+    def open(self, fields: Sequence[Field], method: str, sending: bool) -> Stream:
         """Queue a request's HEADERS, with END_STREAM unless ``sending``.
 
         :raises InvalidHeader: when the fields are over the peer's limit; nothing is queued.
@@ -224,18 +229,18 @@ class StreamTable:
             return
         text = f"reset by the server with {error_name(event.error_code)}"
         self._fail(stream, FaultKind.of_reset(event.error_code), text, event.error_code)
-        if event.error_code == ErrorCodes.REFUSED_STREAM:
+        if event.error_code == ErrorCode.REFUSED_STREAM:
             self._refusals += 1
             if self._refusals >= _MAX_REFUSALS:
                 self.drain("the server refused two streams")
-        elif event.error_code == ErrorCodes.PROTOCOL_ERROR:
+        elif event.error_code == ErrorCode.PROTOCOL_ERROR:
             self.drain("the server saw a protocol error")
 
     def _goaway_received(self, event: GoAwayReceived) -> None:
         text = f"GOAWAY with {error_name(event.error_code)}{debug_text(event.debug)}"
         self._log("%s: %s, last stream %d", self._origin, text, event.last_stream_id)
         self.drain(text)
-        if event.error_code != ErrorCodes.NO_ERROR:
+        if event.error_code != ErrorCode.NO_ERROR:
             self._complaint = text
         for stream in list(self._streams.values()):
             if stream.id > event.last_stream_id:
@@ -294,7 +299,7 @@ class StreamTable:
             return
         if self.state is not State.CLOSED:
             # No-op but for a stream whose response is complete while its request is not.
-            self._engine.reset_stream(stream.id, ErrorCodes.CANCEL)
+            self._engine.reset_stream(stream.id, ErrorCode.CANCEL)
         self._idle_since = time.time()
         self.changes.slots = True
         outcome: object = None

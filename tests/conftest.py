@@ -13,7 +13,7 @@ import requests
 from tests.support.certs import Certificates, certificates
 from tests.support.peer import Peer
 
-#: The engines the wire tests run on. The adapter is told only when there is a choice.
+#: The engines the wire tests run on.
 ENGINES: tuple[str, ...] = ("h2",)
 
 _ENVIRONMENT = (
@@ -54,8 +54,7 @@ def make_adapter(engine: str) -> Callable[..., Any]:
     from requests_h2 import HTTP2Adapter
 
     def make(**options: Any) -> Any:
-        if len(ENGINES) > 1:
-            options.setdefault("engine", engine)
+        options.setdefault("engine", engine)
         return HTTP2Adapter(**options)
 
     return make

@@ -16,9 +16,7 @@ import abc
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
-from hpack import HeaderTuple
-
-from ..fields import Fields
+from ..fields import Field, Fields
 
 DEFAULT_WINDOW = 65_535
 """Initial flow-control window before SETTINGS, in octets (RFC 9113 section 6.9.2)."""
@@ -89,6 +87,17 @@ class Engine(abc.ABC):
 
     name: ClassVar[str]
 
+    @abc.abstractmethod
+    def __init__(
+        self, *, stream_window: int, connection_window: int, max_header_list_size: int
+    ) -> None:
+        """A client's engine, its preface and SETTINGS in the output.
+
+        :param stream_window: initial receive window of each stream, in octets.
+        :param connection_window: receive window of the connection, in octets.
+        :param max_header_list_size: the limit that is advertised, in octets.
+        """
+
     @property
     @abc.abstractmethod
     def open_streams(self) -> int:
@@ -128,7 +137,7 @@ class Engine(abc.ABC):
         """The bytes to send since the last call; the caller owns the result."""
 
     @abc.abstractmethod
-    def open_stream(self, fields: Sequence[HeaderTuple], end_stream: bool) -> int:
+    def open_stream(self, fields: Sequence[Field], end_stream: bool) -> int:
         """Send HEADERS on a new stream; returns its id. The fields are already checked."""
 
     @abc.abstractmethod

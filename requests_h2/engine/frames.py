@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from h2.errors import ErrorCodes
+from ..exceptions import ErrorCode
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS = range(5)
 PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(5, 10)
@@ -77,14 +77,14 @@ class FrameReader:
             # RFC 9113 section 3.4: the server's preface is a SETTINGS frame.
             if bytes(view[:5]) == b"HTTP/":
                 raise PeerError(
-                    ErrorCodes.PROTOCOL_ERROR,
+                    ErrorCode.PROTOCOL_ERROR,
                     "the answer to the HTTP/2 preface looks like HTTP/1.1",
                 )
             if view[3] != SETTINGS or view[4] & ACK:
-                raise PeerError(ErrorCodes.PROTOCOL_ERROR, "the first frame is not SETTINGS")
+                raise PeerError(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
             self._started = True
         if size > self._max_size:
-            raise PeerError(ErrorCodes.FRAME_SIZE_ERROR, f"a frame of {size} octets")
+            raise PeerError(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {size} octets")
         return size
 
 
@@ -100,7 +100,7 @@ def u32_payload(frame: Frame, what: str) -> int:
     """
     payload = frame.payload
     if len(payload) != U32.size:
-        raise PeerError(ErrorCodes.FRAME_SIZE_ERROR, f"{what} of {len(payload)} octets")
+        raise PeerError(ErrorCode.FRAME_SIZE_ERROR, f"{what} of {len(payload)} octets")
     value: int = U32.unpack(payload)[0]
     return value
 
@@ -131,7 +131,7 @@ def unpadded(frame: Frame) -> memoryview:
     if not frame.flags & PADDED:
         return payload
     if not payload or payload[0] >= len(payload):
-        raise PeerError(ErrorCodes.PROTOCOL_ERROR, "invalid padding")
+        raise PeerError(ErrorCode.PROTOCOL_ERROR, "invalid padding")
     return payload[1 : len(payload) - payload[0]]
 
 

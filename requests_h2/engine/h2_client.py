@@ -6,12 +6,12 @@ import logging
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.errors import ErrorCodes
 from h2.exceptions import DenialOfServiceError, ProtocolError
 from h2.settings import SettingCodes, Settings
 from hpack import HPACKError
 from hyperframe.exceptions import HyperframeError
 
+from ..exceptions import ErrorCode
 from .frames import PeerError
 
 _ENCODER_TABLE_LIMIT = 4096  # octets
@@ -70,11 +70,11 @@ def connection_error(error: ProtocolError) -> PeerError | None:
     """What h2 raised for a field block, if HPACK is out of step since, so nothing can go on."""
     if isinstance(error, DenialOfServiceError):
         text = f"a field section of more than {_HEADER_LIST_HARD_LIMIT} octets"
-        return PeerError(ErrorCodes.ENHANCE_YOUR_CALM, text)
+        return PeerError(ErrorCode.ENHANCE_YOUR_CALM, text)
     if isinstance(error.__cause__, HPACKError):
         # hpack's message quotes the block, which may be large and hold anything.
         text = f"a field block that cannot be decoded: {type(error.__cause__).__name__}"
-        return PeerError(ErrorCodes.COMPRESSION_ERROR, text)
+        return PeerError(ErrorCode.COMPRESSION_ERROR, text)
     if isinstance(error.__cause__, HyperframeError):
         # The frame could not be parsed, so its fragment never reached HPACK.
         return PeerError(error.error_code, str(error))

@@ -22,13 +22,14 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from h2.connection import ConnectionState
-from h2.errors import ErrorCodes
 from h2.events import Event as H2Event
 from h2.events import InformationalResponseReceived, ResponseReceived, TrailersReceived
 from h2.exceptions import H2Error, ProtocolError
 from h2.settings import SettingCodes
-from hpack import HeaderTuple
+from hpack import NeverIndexedHeaderTuple
 
+from ..exceptions import ErrorCode
+from ..fields import Field, NeverIndexedField
 from .base import (
     ASSUMED_CONCURRENT_STREAMS,
     DEFAULT_WINDOW,
@@ -89,12 +90,7 @@ class _Stream:
 
 
 class H2Engine(Engine):
-    """See the module's docstring.
-
-    :param stream_window: initial receive window of each stream, in octets.
-    :param connection_window: receive window of the connection, in octets.
-    :param max_header_list_size: the limit that is advertised, in octets.
-    """
+    """See the module's docstring."""
 
     name: ClassVar[str] = "h2"
 
@@ -148,9 +144,13 @@ class H2Engine(Engine):
         output, self._output = self._output, bytearray()
         return output
 
-    def open_stream(self, fields: Sequence[HeaderTuple], end_stream: bool) -> int:
+    def open_stream(self, fields: Sequence[Field], end_stream: bool) -> int:
         stream_id = self._next_stream_id
-        self._h2.send_headers(stream_id, fields, end_stream=end_stream)
+        self._h2.send_headers(
+            stream_id,
+            [NeverIndexedHeaderTuple(*f) if type(f) is NeverIndexedField else f for f in fields],
+            end_stream=end_stream,
+        )
         self._output += self._h2.data_to_send()
         self._next_stream_id += 2
         self._streams[stream_id] = _Stream(
@@ -212,7 +212,7 @@ class H2Engine(Engine):
     def _receive_frame(self, frame: Frame) -> None:
         kind = frame.kind
         if self._block_stream and (kind != CONTINUATION or frame.stream_id != self._block_stream):
-            raise PeerError(ErrorCodes.PROTOCOL_ERROR, "a frame inside a field block")
+            raise PeerError(ErrorCode.PROTOCOL_ERROR, "a frame inside a field block")
         if kind == DATA:
             self._receive_data(frame)
         elif kind == WINDOW_UPDATE:
@@ -228,14 +228,14 @@ class H2Engine(Engine):
         elif kind == PING:
             self._feed(frame)
         elif kind == PUSH_PROMISE:
-            raise PeerError(ErrorCodes.PROTOCOL_ERROR, "PUSH_PROMISE although push is disabled")
+            raise PeerError(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE although push is disabled")
         # PRIORITY is deprecated, other types are unknown: RFC 9113 sections 5.3.2 and 5.5.
 
     def _receive_data(self, frame: Frame) -> None:
         stream_id, flow_size = frame.stream_id, len(frame.payload)
         self._receive_window -= flow_size
         if self._receive_window < 0:
-            raise PeerError(ErrorCodes.FLOW_CONTROL_ERROR, "DATA past the connection window")
+            raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, "DATA past the connection window")
         data = unpadded(frame)
         stream = self._streams.get(stream_id)
         if stream is None:
@@ -245,12 +245,12 @@ class H2Engine(Engine):
         elif not stream.has_response or not stream.remote_open:
             reason = "DATA after END_STREAM" if stream.has_response else "DATA before HEADERS"
             self._events.append(DataReceived(stream_id, b"", flow_size, False))
-            self._refuse(stream_id, ErrorCodes.PROTOCOL_ERROR, reason)
+            self._refuse(stream_id, ErrorCode.PROTOCOL_ERROR, reason)
         else:
             stream.receive_window -= flow_size
             if stream.receive_window < 0:
                 raise PeerError(
-                    ErrorCodes.FLOW_CONTROL_ERROR, f"DATA past the window of stream {stream_id}"
+                    ErrorCode.FLOW_CONTROL_ERROR, f"DATA past the window of stream {stream_id}"
                 )
             ended = bool(frame.flags & END_STREAM)
             self._events.append(DataReceived(stream_id, bytes(data), flow_size, ended))
@@ -262,17 +262,17 @@ class H2Engine(Engine):
         increment = u32_payload(frame, "WINDOW_UPDATE") & MAX_WINDOW
         if stream_id == 0:
             if increment == 0:
-                raise PeerError(ErrorCodes.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
+                raise PeerError(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
             self._send_window += increment
             if self._send_window > MAX_WINDOW:
-                raise PeerError(ErrorCodes.FLOW_CONTROL_ERROR, "the connection window overflows")
+                raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, "the connection window overflows")
         elif (stream := self._streams.get(stream_id)) is None:
             self._require_known(stream_id, "WINDOW_UPDATE")
             return
         elif increment == 0:
-            self._refuse(stream_id, ErrorCodes.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
+            self._refuse(stream_id, ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
         elif stream.send_window + increment > MAX_WINDOW:
-            self._refuse(stream_id, ErrorCodes.FLOW_CONTROL_ERROR, "the stream window overflows")
+            self._refuse(stream_id, ErrorCode.FLOW_CONTROL_ERROR, "the stream window overflows")
         else:
             stream.send_window += increment
         self._events.append(SendWindowOpened())
@@ -282,10 +282,10 @@ class H2Engine(Engine):
         frame = without_padding(frame)
         if frame.kind == CONTINUATION:
             if not self._block_stream:
-                raise PeerError(ErrorCodes.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
+                raise PeerError(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
             self._continuations += 1
             if self._continuations > _MAX_CONTINUATIONS:
-                raise PeerError(ErrorCodes.ENHANCE_YOUR_CALM, "too many CONTINUATION frames")
+                raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "too many CONTINUATION frames")
         else:
             self._require_known(stream_id, "HEADERS")
             self._continuations = 0
@@ -312,14 +312,14 @@ class H2Engine(Engine):
         self._h2.state_machine.state = ConnectionState.CLIENT_OPEN
         self._h2.clear_outbound_data_buffer()
         # h2 quotes values after a colon: they are not for messages.
-        self._refuse(stream_id, ErrorCodes.PROTOCOL_ERROR, str(error).partition(":")[0])
+        self._refuse(stream_id, ErrorCode.PROTOCOL_ERROR, str(error).partition(":")[0])
 
     def _fields_received(self, stream_id: int, events: list[H2Event]) -> None:
         stream = self._streams.get(stream_id)
         if stream is None:
             return
         if not stream.remote_open:
-            self._refuse(stream_id, ErrorCodes.STREAM_CLOSED, "HEADERS after END_STREAM")
+            self._refuse(stream_id, ErrorCode.STREAM_CLOSED, "HEADERS after END_STREAM")
             return
         for event in events:
             if isinstance(event, InformationalResponseReceived):
@@ -341,9 +341,9 @@ class H2Engine(Engine):
     def _receive_goaway(self, frame: Frame) -> None:
         payload = frame.payload
         if frame.stream_id:
-            raise PeerError(ErrorCodes.PROTOCOL_ERROR, "GOAWAY on a stream")
+            raise PeerError(ErrorCode.PROTOCOL_ERROR, "GOAWAY on a stream")
         if len(payload) < 2 * U32.size:
-            raise PeerError(ErrorCodes.FRAME_SIZE_ERROR, f"GOAWAY of {len(payload)} octets")
+            raise PeerError(ErrorCode.FRAME_SIZE_ERROR, f"GOAWAY of {len(payload)} octets")
         last_stream_id = U32.unpack_from(payload)[0] & MAX_STREAM_ID
         code = U32.unpack_from(payload, U32.size)[0]
         for stream_id in [known for known in self._streams if known > last_stream_id]:
@@ -353,9 +353,9 @@ class H2Engine(Engine):
     def _receive_settings(self, frame: Frame) -> None:
         before = self._h2.remote_settings.initial_window_size
         if len(frame.payload) > _MAX_SETTINGS * SETTING_SIZE:
-            raise PeerError(ErrorCodes.ENHANCE_YOUR_CALM, "too many settings in a frame")
+            raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "too many settings in a frame")
         if frame.flags & ACK and len(frame.payload):
-            raise PeerError(ErrorCodes.FRAME_SIZE_ERROR, "an acknowledgement with settings")
+            raise PeerError(ErrorCode.FRAME_SIZE_ERROR, "an acknowledgement with settings")
         self._feed(without_unknown_settings(frame))
         if frame.flags & ACK:
             self._settings_acknowledged = True
@@ -367,7 +367,7 @@ class H2Engine(Engine):
             stream.send_window += change
             if stream.send_window > MAX_WINDOW:
                 # RFC 9113 section 6.9.2: an overflow by SETTINGS is a connection error.
-                raise PeerError(ErrorCodes.FLOW_CONTROL_ERROR, "a stream window overflows")
+                raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, "a stream window overflows")
         self._events.append(SendWindowOpened())
 
     def _feed(self, frame: Frame) -> None:
@@ -380,9 +380,9 @@ class H2Engine(Engine):
     def _require_known(self, stream_id: int, what: str) -> None:
         """RFC 9113 section 5.1: on an idle stream these frames are a connection error."""
         if stream_id % 2 == 0 or stream_id >= self._next_stream_id:
-            raise PeerError(ErrorCodes.PROTOCOL_ERROR, f"{what} on idle stream {stream_id}")
+            raise PeerError(ErrorCode.PROTOCOL_ERROR, f"{what} on idle stream {stream_id}")
 
-    def _refuse(self, stream_id: int, code: ErrorCodes, reason: str) -> None:
+    def _refuse(self, stream_id: int, code: ErrorCode, reason: str) -> None:
         """End one stream for something the peer did on it; nothing if it is gone already."""
         if stream_id in self._streams:
             self.reset_stream(stream_id, code)
