@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -160,29 +161,39 @@ class Connection:
         """
         self._wait(stream, lambda: stream.continued or stream.response is not None, seconds)
 
-    def take_chunks(self, stream: Stream, timeout: float | None) -> deque[bytes]:
-        """The data received since the last call, as it came; empty at the end of the stream.
+    def take(
+        self, stream: Stream, limit: int | None, timeout: float | None, wanted: int = 1
+    ) -> bytes:
+        """Some of what was received, at most ``limit`` octets; empty at the end of the stream.
 
-        :param timeout: seconds to wait for the first octet.
+        :param timeout: seconds to wait for the next octet.
+        :param wanted: octets worth waiting for: fewer come at the end, or when flow control could
+            keep the rest back.
         :raises TimeoutError: when nothing came in time.
         :raises StreamFault: when the stream failed, after its good data was taken.
         """
+        wanted = min(wanted, stream.flow.window_size // 2)
         while True:
             with self._guard:
-                if stream.chunks:
-                    chunks, stream.chunks = stream.chunks, deque()
-                    return chunks
-                if stream.fault is not None:
-                    raise stream.fault
-                if stream.ended:
-                    return deque()
-            self.wait(stream, lambda: bool(stream.chunks), timeout)
+                size = stream.buffer.size
+                if size >= wanted or (size and not stream.open):
+                    data = stream.buffer.take(size if limit is None else limit)
+                    self._consumed_locked(stream, len(data))
+                    return data
+                if not _goes_on(stream):
+                    return b""
+            self._wait_for_data(stream, size, timeout)
 
-    def consumed(self, stream: Stream, size: int) -> None:
-        """The application has read ``size`` octets of the stream."""
-        with self._guard:
-            self._table.consumed(stream, size)
-            self._flush_locked()
+    def take_all(self, stream: Stream, sink: io.BytesIO, timeout: float | None) -> int:
+        """:meth:`take` everything that is there; returns how many octets that was."""
+        while True:
+            with self._guard:
+                if moved := stream.buffer.move_to(sink):
+                    self._consumed_locked(stream, moved)
+                    return moved
+                if not _goes_on(stream):
+                    return 0
+            self._wait_for_data(stream, 0, timeout)
 
     def wants_body(self, stream: Stream) -> bool:
         """Whether there is a use in sending more of the request body.
@@ -274,6 +285,9 @@ class Connection:
         if self._table.state is State.CLOSED:
             self._close_locked()
 
+    def reuse_locked(self) -> None:
+        self._table.keep_data()
+
     def lost_locked(self, error: OSError | None) -> None:
         text = "the server closed the connection" if error is None else f"connection lost: {error}"
         kind = FaultKind.TLS if is_alert(error) else FaultKind.CONNECTION_LOST
@@ -327,6 +341,13 @@ class Connection:
         while self._answers and self._answers[0][0] <= self._pump.sent:
             self._answers.popleft()
         return sum(size for _, size in self._answers) > _ANSWER_LIMIT
+
+    def _wait_for_data(self, stream: Stream, known: int, timeout: float | None) -> None:
+        self.wait(stream, lambda: stream.buffer.size > known, timeout)
+
+    def _consumed_locked(self, stream: Stream, size: int) -> None:
+        if self._table.consumed(stream, size):
+            self._flush_locked()
 
     def _sent_before(self, stream: Stream) -> int | None:
         """Octets sent by now, while more of the request is to leave and nothing came back."""
@@ -397,3 +418,13 @@ class Connection:
         self._pump.queue_locked(self._engine.take_output())
         self._pump.close_locked(discard=discard)
         _open_connections.discard(self)
+
+
+def _goes_on(stream: Stream) -> bool:
+    """Whether more may be received.
+
+    :raises StreamFault: when the stream failed.
+    """
+    if stream.fault is not None:
+        raise stream.fault
+    return not stream.ended

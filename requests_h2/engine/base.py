@@ -36,10 +36,14 @@ class HeadersReceived(NamedTuple):
 
 
 class DataReceived(NamedTuple):
-    """One DATA frame. ``flow_size`` is its flow-controlled length, padding included."""
+    """The payloads of DATA frames of one stream that came together, one part a frame.
+
+    The parts may be views that are valid until the engine receives again. ``flow_size`` is the
+    flow-controlled length, padding included.
+    """
 
     stream_id: int
-    data: bytes
+    parts: Sequence[memoryview | bytes]
     flow_size: int
     end_stream: bool
 

@@ -89,8 +89,7 @@ class Drive:
             if stream.ended:
                 self._ended.add(stream.id)
             assert stream.ended or stream.id not in self._ended
-            assert 0 <= stream.uncredited <= STREAM_WINDOW
-            assert sum(map(len, stream.chunks)) <= STREAM_WINDOW
+            assert 0 <= stream.buffer.size <= STREAM_WINDOW
             if self.failure is not None:
                 assert not stream.open
 
@@ -130,8 +129,8 @@ class Drive:
         if act.what == "close":
             self.table.close(stream, ErrorCodes.CANCEL)
         elif act.what == "consume":
-            size = sum(map(len, stream.chunks))
-            stream.chunks.clear()
+            size = stream.buffer.size
+            stream.buffer.clear()
             self.table.consumed(stream, size)
         elif stream.wants_body:
             ends = act.what == "end"
