@@ -176,6 +176,8 @@ class Connection:
                     raise stream.fault
                 if stream.ended:
                     return deque()
+                if stream.flow.may_grow:
+                    self._grow_window_locked(stream)
             self.wait(stream, lambda: bool(stream.chunks), timeout)
 
     def consumed(self, stream: Stream, size: int) -> None:
@@ -385,6 +387,12 @@ class Connection:
             self._pump.poll_locked()  # END_STREAM is most likely here; then nothing is reset
         self._table.close(stream, error_code)
         self._flush_locked()
+
+    def _grow_window_locked(self, stream: Stream) -> None:
+        self._pump.poll_locked()  # octets that the kernel holds are no reason to wait
+        if not stream.chunks:
+            self._table.blocked(stream)
+            self._flush_locked()
 
     def _flush_locked(self, stream: Stream | None = None) -> None:
         """Send what the engine has, as far as the socket takes it: for ``stream`` or for anyone."""

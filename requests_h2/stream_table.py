@@ -138,6 +138,11 @@ class StreamTable:
         stream.uncredited -= size
         self._credit(stream, size)
 
+    def blocked(self, stream: Stream) -> None:
+        """The application has read all there is and has to wait."""
+        if stream.open and (increment := stream.flow.blocked()):
+            self._engine.send_window_update(stream.id, increment)
+
     def drain(self, reason: str) -> None:
         """Take no new streams."""
         if self.state is State.OPEN:
