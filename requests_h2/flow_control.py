@@ -1,9 +1,9 @@
 """When a receive window gets its octets back, and when it grows (RFC 9113 section 5.2).
 
-A window limits a stream to one window a round trip. What a round trip takes is not measured here:
-a reader that has read half a window and then finds nothing, neither buffered nor in the socket,
-is faster than what the window lets through, or than the peer. So its window grows, which can hold
-little memory as long as the reader goes on like that. A slow reader always finds something.
+A stream gets at most one window through in a round trip. Round trips are not measured here: a
+reader that has read half a window and then finds nothing, neither buffered nor in the socket, is
+faster than the window or than the peer. So its window grows, and holds nothing as long as the
+reader goes on like that. A slow reader always finds something, and keeps the first window.
 """
 
 from __future__ import annotations
