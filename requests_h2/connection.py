@@ -182,6 +182,7 @@ class Connection:
                     return data
                 if not _goes_on(stream):
                     return b""
+                self._run_dry_locked(stream)
             self._wait_for_data(stream, size, timeout)
 
     def take_all(self, stream: Stream, sink: io.BytesIO, timeout: float | None) -> int:
@@ -193,6 +194,7 @@ class Connection:
                     return moved
                 if not _goes_on(stream):
                     return 0
+                self._run_dry_locked(stream)
             self._wait_for_data(stream, 0, timeout)
 
     def wants_body(self, stream: Stream) -> bool:
@@ -406,6 +408,15 @@ class Connection:
             self._pump.poll_locked()  # END_STREAM is most likely here; then nothing is reset
         self._table.close(stream, error_code)
         self._flush_locked()
+
+    def _run_dry_locked(self, stream: Stream) -> None:
+        """The application has to wait for data, which is when a window may grow."""
+        if stream.flow.may_grow:
+            size = stream.buffer.size
+            self._pump.poll_locked()  # octets that the kernel holds are no reason to wait
+            if stream.buffer.size == size:
+                self._table.blocked(stream)
+                self._flush_locked()
 
     def _flush_locked(self, stream: Stream | None = None) -> None:
         """Send what the engine has, as far as the socket takes it: for ``stream`` or for anyone."""

@@ -14,7 +14,7 @@ from .fields import (
     response_fields,
     trailer_fields,
 )
-from .flow_control import STREAM_WINDOW, FlowControlManager
+from .flow_control import STREAM_WINDOW, AdaptiveWindow
 from .pump import Waiter
 from .receive_buffer import ReceiveBuffer, Segments
 
@@ -63,7 +63,7 @@ class Stream(Waiter):
         self.proven = proven  # the connection had answered others when this one was opened
         self.id = stream_id
         self.bodiless = method == "HEAD"
-        self.flow = FlowControlManager(STREAM_WINDOW)
+        self.flow = AdaptiveWindow(STREAM_WINDOW)
         self.response: ResponseFields | None = None
         self.trailers: list[tuple[str, str]] = []
         self.buffer = ReceiveBuffer(segments)

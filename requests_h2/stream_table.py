@@ -148,6 +148,11 @@ class StreamTable:
             stream.buffer.keep()
         self._holders.clear()
 
+    def blocked(self, stream: Stream) -> None:
+        """The application has read all there is and has to wait."""
+        if stream.open and (increment := stream.flow.blocked()):
+            self._engine.send_window_update(stream.id, increment)
+
     def drain(self, reason: str) -> None:
         """Take no new streams."""
         if self.state is State.OPEN:
