@@ -18,6 +18,7 @@ is not used: it has the code REFUSED_STREAM for more than a refusal.
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Sequence
 from typing import ClassVar
@@ -241,6 +242,7 @@ class NGHTTP2Engine(Engine):
         return None
 
     def _act_on_fault(self, fault: Fault, stream_id: int) -> None:
+        self._take()  # what nghttp2 made of the frames before comes first
         if fault.whole:
             raise PeerError(fault.code, fault.reason)
         if stream_id in self._streams:
@@ -400,7 +402,8 @@ class NGHTTP2Engine(Engine):
         if stream.ended_alone:
             # nghttp2 would count it among the open ones for ever. With the next output it is gone.
             self._silent_resets.add(stream_id)
-            self._ngh2.reset_stream(stream_id, ErrorCode.NO_ERROR)
+            with contextlib.suppress(ngh2.NGH2Error):  # ngh2 itself may have failed by now
+                self._ngh2.reset_stream(stream_id, ErrorCode.NO_ERROR)
 
     def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         self._output += frame_header(kind, flags, stream_id, len(payload))
