@@ -14,7 +14,7 @@ from tests.support.certs import Certificates, certificates
 from tests.support.peer import Peer
 
 #: The engines the wire tests run on.
-ENGINES: tuple[str, ...] = ("h2",)
+ENGINES: tuple[str, ...] = ("h2", "nghttp2")
 
 _ENVIRONMENT = (
     "REQUESTS_CA_BUNDLE",

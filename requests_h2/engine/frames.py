@@ -54,7 +54,7 @@ class DataRun(NamedTuple):
     """
 
     stream_id: int
-    parts: list[memoryview]
+    parts: list[memoryview | bytes]
     flow_size: int
     end_stream: bool
 
@@ -107,7 +107,8 @@ class FrameReader:
     def _run(self, first: RawFrame, data: memoryview, at: int, end: int) -> tuple[DataRun, int]:
         """A DATA frame with those that follow it on its stream, and where they end."""
         _, flags, wanted, payload = first
-        parts, flow_size = [unpadded(first)], len(payload)
+        parts: list[memoryview | bytes] = [unpadded(first)]
+        flow_size = len(payload)
         while not flags & END_STREAM and end - at >= HEADER_SIZE:
             high, low, kind, flags_of_next, stream_id = _HEADER.unpack_from(data, at)
             size = high << 8 | low

@@ -248,10 +248,10 @@ class H2Engine(Engine):
         if stream is None:
             self._require_known(stream_id, "DATA")
             # In flight when the stream was closed here: it counts for the connection only.
-            self._events.append(DataReceived(stream_id, (), flow_size, False))
+            self._events.append(DataReceived(stream_id, [], flow_size, False))
         elif not stream.has_response or not stream.remote_open:
             reason = "DATA after END_STREAM" if stream.has_response else "DATA before HEADERS"
-            self._events.append(DataReceived(stream_id, (), flow_size, False))
+            self._events.append(DataReceived(stream_id, [], flow_size, False))
             self._refuse(stream_id, ErrorCode.PROTOCOL_ERROR, reason)
         else:
             stream.receive_window -= flow_size

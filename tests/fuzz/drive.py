@@ -12,8 +12,14 @@ from typing import NamedTuple
 from h2.errors import ErrorCodes
 from urllib3.exceptions import InvalidHeader
 
-from requests_h2.engine.base import ConnectionFailed, DataReceived, Event, HeadersReceived
-from requests_h2.engine.h2_engine import H2Engine
+from requests_h2.engine.base import (
+    ConnectionFailed,
+    DataReceived,
+    Engine,
+    Event,
+    HeadersReceived,
+)
+from requests_h2.engine.choice import engine_class
 from requests_h2.exceptions import StreamFault
 from requests_h2.fields import RequestTarget, request_fields
 from requests_h2.flow_control import CONNECTION_WINDOW, STREAM_WINDOW
@@ -47,8 +53,8 @@ class Act(NamedTuple):
 Step = Receive | Open | Act
 
 
-def new_engine() -> H2Engine:
-    return H2Engine(
+def new_engine(name: str) -> Engine:
+    return engine_class(name)(
         stream_window=STREAM_WINDOW,
         connection_window=CONNECTION_WINDOW,
         max_header_list_size=MAX_HEADER_LIST_SIZE,
@@ -58,8 +64,8 @@ def new_engine() -> H2Engine:
 class Drive:
     """As ``Connection`` uses them, with every promise of ``engine.base`` asserted."""
 
-    def __init__(self) -> None:
-        self.engine = new_engine()
+    def __init__(self, engine: str) -> None:
+        self.engine = new_engine(engine)
         self.table = StreamTable(self.engine, "stub.invalid:443", threading.Lock())
         self.client = ClientBytes()
         self.opened: list[Stream] = []

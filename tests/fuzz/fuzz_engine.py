@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of the engine, for as long as one likes::
+"""Coverage-guided fuzzing of the engines, for as long as one likes::
 
     pip install atheris
     python tests/fuzz/fuzz_engine.py -max_total_time=60 [corpus directory]
@@ -29,10 +29,11 @@ def main() -> None:
 
     def target(data: bytes) -> None:
         provider = atheris.FuzzedDataProvider(data)
+        driven = drive.Drive("nghttp2" if provider.ConsumeBool() else "h2")
         if provider.ConsumeBool():
-            drive.Drive().run(_structured(provider, drive))
+            driven.run(_structured(provider, drive))
         else:
-            drive.Drive().run(_raw(provider, drive))
+            driven.run(_raw(provider, drive))
 
     atheris.Setup(sys.argv, target)
     atheris.Fuzz()

@@ -1,4 +1,4 @@
-"""The engine alone: whatever comes in, nothing is raised and only HTTP/2 goes out."""
+"""The engines alone: whatever comes in, nothing is raised and only HTTP/2 goes out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import tracemalloc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.conftest import ENGINES
 
 from .drive import Act, Drive, Open, Receive, Step
 from .frames import (
@@ -43,28 +45,33 @@ ACTS: st.SearchStrategy[Step] = st.one_of(
 )
 
 
+on_both = pytest.mark.parametrize("engine", ENGINES)
+
+
+@on_both
 @fuzz(500)
 @given(
-    sequences(),
-    SPLITS,
-    st.lists(st.tuples(st.integers(0, 12), ACTS), max_size=12),
-    st.booleans(),
+    frames=sequences(),
+    split=SPLITS,
+    acts=st.lists(st.tuples(st.integers(0, 12), ACTS), max_size=12),
+    sending=st.booleans(),
 )
 def test_frames_and_commands(
-    frames: list[Wire], split: Split, acts: list[tuple[int, Step]], sending: bool
+    engine: str, frames: list[Wire], split: Split, acts: list[tuple[int, Step]], sending: bool
 ) -> None:
     steps: list[Step] = [Open(sending), Open(not sending)]
     for number, part in enumerate(split.of(b"".join(map(Wire.encode, frames)))):
         steps.append(Receive(part))
         steps += [act for at, act in acts if at == number]
-    Drive().run(steps)
+    Drive(engine).run(steps)
 
 
+@on_both
 @fuzz(200)
-@given(st.lists(st.binary(max_size=300), max_size=6), st.booleans())
-def test_any_bytes(parts: list[bytes], greeted: bool) -> None:
+@given(parts=st.lists(st.binary(max_size=300), max_size=6), greeted=st.booleans())
+def test_any_bytes(engine: str, parts: list[bytes], greeted: bool) -> None:
     greeting = [Receive(Wire(SETTINGS).encode())] if greeted else []
-    Drive().run([Open(sending=False), *greeting, *map(Receive, parts)])
+    Drive(engine).run([Open(sending=False), *greeting, *map(Receive, parts)])
 
 
 FLOODS = {
@@ -84,9 +91,10 @@ FLOODS = {
 }
 
 
+@on_both
 @pytest.mark.parametrize("name", FLOODS)
-def test_a_flood_costs_no_memory(name: str) -> None:
-    drive = Drive()
+def test_a_flood_costs_no_memory(engine: str, name: str) -> None:
+    drive = Drive(engine)
     drive.run([Open(False), Open(False), Receive(Wire(SETTINGS).encode()), Act("close", 1)])
     if name not in ("informational",):
         drive.run([Receive(Wire(HEADERS, 0x4, 1, b"\x88").encode())])

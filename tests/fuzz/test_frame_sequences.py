@@ -9,6 +9,8 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import ENGINES
+
 from . import exchange
 from .exchange import Plan
 from .frames import DATA, END_STREAM, SETTINGS, SPLITS, Heading, Split, Wire, assemble, sequences
@@ -59,9 +61,10 @@ CASES = st.builds(
 )
 
 
-def run(frames: list[Wire], script: Script, plans: list[Plan]) -> None:
+def run(engine: str, frames: list[Wire], script: Script, plans: list[Plan]) -> None:
     servers = StubServers(script)
-    with exchange.no_pauses(), exchange.verbose_log(), servers.session() as session:
+    made = servers.session(engine=engine)
+    with exchange.no_pauses(), exchange.verbose_log(), made as session:
         kept: list[Any] = []
         for plan in plans:
             result = exchange.perform(session, plan)
@@ -89,14 +92,15 @@ def _check(result: exchange.Result, frames: list[Wire]) -> None:
     assert any(each.startswith(result.body) for each in possible)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @fuzz(450)
-@given(CASES)
-def test_any_sequence_ends_documented(case: Case) -> None:
-    run(case.frames, case.script, case.plans)
+@given(case=CASES)
+def test_any_sequence_ends_documented(engine: str, case: Case) -> None:
+    run(engine, case.frames, case.script, case.plans)
 
 
 @pytest.mark.parametrize("end", ["eof", "reset", "silence"])
-def test_the_harness_delivers_a_good_answer(end: str) -> None:
+def test_the_harness_delivers_a_good_answer(engine: str, end: str) -> None:
     """Else everything above would pass for the wrong reason."""
     frames = [
         Wire(SETTINGS),
@@ -106,7 +110,7 @@ def test_the_harness_delivers_a_good_answer(end: str) -> None:
     ]
     script = Script([Portion(frame.encode(), 1) for frame in frames], end)
     servers = StubServers(script)
-    with servers.session() as session:
+    with servers.session(engine=engine) as session:
         result = exchange.perform(session, Plan("POST", 100_000, "raw"))
         assert result.error is None
         assert result.body == b"onetwo"
@@ -116,9 +120,9 @@ def test_the_harness_delivers_a_good_answer(end: str) -> None:
     assert servers.sockets[0].client.whole
 
 
-def test_the_harness_reports_the_fault() -> None:
+def test_the_harness_reports_the_fault(engine: str) -> None:
     servers = StubServers(Script([Portion(b"HTTP/1.1 400 Bad Request\r\n\r\n", 1)]))
-    with servers.session() as session:
+    with servers.session(engine=engine) as session:
         result = exchange.perform(session, Plan())
     assert isinstance(result.error, requests.exceptions.ConnectionError)
     assert "HTTP/1.1" in str(result.error)

@@ -9,6 +9,8 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import ENGINES
+
 from . import exchange
 from .exchange import Plan, Result
 from .frames import (
@@ -142,12 +144,13 @@ SESSIONS = st.builds(
 )
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @fuzz(900)
-@given(SESSIONS, st.booleans())
-def test_damage_spares_what_came_before(case: Session, upload: bool) -> None:
+@given(case=SESSIONS, upload=st.booleans())
+def test_damage_spares_what_came_before(engine: str, case: Session, upload: bool) -> None:
     # The short timeout is for servers that fall silent; a busy machine may need the longer ones.
     for timeout in (exchange.TIMEOUT, 1.0, 20.0):
-        outcomes = _outcomes(case, upload, timeout)
+        outcomes = _outcomes(engine, case, upload, timeout)
         wrong = [outcome for outcome in outcomes if not outcome.right(case)]
         if not any(outcome.timed_out for outcome in wrong):
             break
@@ -178,12 +181,13 @@ class Outcome(NamedTuple):
         return self.error is None and self.body == whole
 
 
-def _outcomes(case: Session, upload: bool, timeout: float) -> list[Outcome]:
+def _outcomes(engine: str, case: Session, upload: bool, timeout: float) -> list[Outcome]:
     data, _, half = case.octets()
     portions = [Portion(part, 1) for part in case.split.of(data[:half])]
     portions += [Portion(part, 2) for part in case.split.of(data[half:])]
     servers = StubServers(Script(portions, case.end))
-    with exchange.no_pauses(), exchange.verbose_log(), servers.session() as session:
+    made = servers.session(engine=engine)
+    with exchange.no_pauses(), exchange.verbose_log(), made as session:
         first = Plan("POST", 100_000, "keep") if upload else Plan(reading="keep")
         results = [
             exchange.perform(session, plan, timeout) for plan in (first, Plan(reading="keep"))

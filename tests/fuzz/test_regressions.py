@@ -39,8 +39,8 @@ def receive(drive: Drive, *frames: Wire) -> None:
     drive.run([Receive(frame.encode()) for frame in frames])
 
 
-def greeted() -> Drive:
-    drive = Drive()
+def greeted(engine: str) -> Drive:
+    drive = Drive(engine)
     drive.run([Open(sending=False), Receive(Wire(SETTINGS).encode())])
     return drive
 
@@ -50,45 +50,45 @@ def greeted() -> Drive:
     [b"\xff" * 3000 + b"\0", b"\x3f" + b"\xff" * 3000 + b"\0", b"\0\x7f" + b"\xff" * 3000],
     ids=["index", "table size", "length"],
 )
-def test_an_endless_integer_ends_the_connection_quietly(block: bytes) -> None:
+def test_an_endless_integer_ends_the_connection_quietly(engine: str, block: bytes) -> None:
     """hpack before 4.2 raised ValueError, or took minutes; its message quotes the block."""
-    drive = greeted()
+    drive = greeted(engine)
     receive(drive, Wire(HEADERS, END_HEADERS, 1, block))
     assert drive.failure is not None
     assert len(drive.failure.reason) < 200
 
 
-def test_a_message_never_quotes_a_field_block() -> None:
+def test_a_message_never_quotes_a_field_block(engine: str) -> None:
     frames = [Wire(SETTINGS), Wire(HEADERS, 0, 1, b"\0\x7f" + b"\xff" * 16_000)]
     frames += [Wire(CONTINUATION, END_HEADERS, 1, b"\xff" * 16_000)]
     portions = [Portion(b"".join(frame.encode() for frame in frames), 1)]
     servers = StubServers(Script(portions))
-    with servers.session() as session:
+    with servers.session(engine=engine) as session:
         result = exchange.perform(session, Plan())
         assert isinstance(result.error, requests.exceptions.ConnectionError)
         assert "\\xff" not in str(result.error)
         exchange.assert_recovers(session, servers)
 
 
-def test_unknown_settings_are_not_kept() -> None:
+def test_unknown_settings_are_not_kept(engine: str) -> None:
     """h2 keeps a queue for every identifier: 54 MB for 400 KB."""
-    engine = new_engine()
+    subject = new_engine(engine)
     tracemalloc.start()
     try:
         for first in range(16, 65_536, 320):
             for part in range(first, min(first + 320, 65_536 - 32), 32):
                 payload = settings_payload((number, 1) for number in range(part, part + 32))
-                events = engine.receive(memoryview(Wire(SETTINGS, 0, 0, payload).encode()))
+                events = subject.receive(memoryview(Wire(SETTINGS, 0, 0, payload).encode()))
                 assert not any(isinstance(event, ConnectionFailed) for event in events)
-            engine.take_output()
+            subject.take_output()
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert held < 1_000_000
 
 
-def test_settings_acknowledgement_with_an_unknown_setting() -> None:
-    drive = greeted()
+def test_settings_acknowledgement_with_an_unknown_setting(engine: str) -> None:
+    drive = greeted(engine)
     receive(drive, Wire(SETTINGS, ACK, 0, settings_payload([(99, 1)])))
     assert drive.failure is not None
 
@@ -98,17 +98,17 @@ def test_settings_acknowledgement_with_an_unknown_setting() -> None:
     [[8192, 4096], [8192], [2**32 - 1, 0, 4096], [0, 4096] * 500, [8192, 0], [100, 8192], [0, 0]],
     ids=lambda sizes: "-".join(map(str, sizes[:4])),
 )
-def test_table_size_changes_stay_within_the_last_settings(sizes: list[int]) -> None:
+def test_table_size_changes_stay_within_the_last_settings(engine: str, sizes: list[int]) -> None:
     """RFC 7541 section 4.2: the lowest and the last size; section 6.3: none above the limit."""
-    engine = new_engine()
+    subject = new_engine(engine)
     for size in sizes:
         payload = settings_payload([(HEADER_TABLE_SIZE, size)])
-        engine.receive(memoryview(Wire(SETTINGS, 0, 0, payload).encode()))
-    engine.take_output()
+        subject.receive(memoryview(Wire(SETTINGS, 0, 0, payload).encode()))
+    subject.take_output()
     request = fields.RequestTarget("https", "a", "/")
     asked = fields.request_fields("GET", request, {}, None)
-    engine.open_stream(asked, end_stream=True)
-    sent = bytes(engine.take_output())
+    subject.open_stream(asked, end_stream=True)
+    sent = bytes(subject.take_output())
     block = sent[9 : 9 + int.from_bytes(sent[:3], "big")]
     decoder = Decoder()
     decoder.max_allowed_table_size = sizes[-1]
@@ -119,9 +119,9 @@ def test_table_size_changes_stay_within_the_last_settings(sizes: list[int]) -> N
 @pytest.mark.parametrize(
     "late", [Wire(DATA, 0, 1, b"late"), Wire(HEADERS, END_HEADERS, 1, b"\x88")]
 )
-def test_a_complete_response_stands_whatever_follows_it(late: Wire) -> None:
+def test_a_complete_response_stands_whatever_follows_it(engine: str, late: Wire) -> None:
     """While the upload is still open; RFC 9113 section 8.1."""
-    drive = Drive()
+    drive = Drive(engine)
     drive.run([Open(sending=True), Receive(Wire(SETTINGS).encode())])
     receive(
         drive,
@@ -156,9 +156,9 @@ def test_the_regressions_build_their_frames_right() -> None:
     )
 
 
-def test_octets_in_tiny_frames_are_joined() -> None:
+def test_octets_in_tiny_frames_are_joined(engine: str) -> None:
     """Two octets a frame, each an object of its own: 23 MiB for a window of 1 MiB."""
-    drive = greeted()
+    drive = greeted(engine)
     octets = STREAM_WINDOW // 16
     receive(drive, Wire(HEADERS, END_HEADERS, 1, b"\x88"))
     part = Wire(DATA, 0, 1, b"ab").encode() * (octets // 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import requests
 
-from requests_h2 import HTTP2Adapter
 from tests.support.backend import running_backend
 from tests.support.certs import certificates
 from tests.support.servers import (
@@ -88,9 +87,9 @@ def documents(farm: Farm) -> dict[str, Document]:
 
 
 @pytest.fixture
-def session(farm: Farm) -> Iterator[requests.Session]:
+def session(farm: Farm, make_adapter: Callable[..., Any]) -> Iterator[requests.Session]:
     with requests.Session() as session:
-        session.mount("https://", HTTP2Adapter())
+        session.mount("https://", make_adapter())
         session.verify = farm.around.ca
         # Neither proxies nor REQUESTS_CA_BUNDLE, which would override ``verify``.
         session.trust_env = False

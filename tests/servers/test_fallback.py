@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import requests
 
-from requests_h2 import HTTP2Adapter
 from tests.support.servers import Can, Document, Server
 
 from .support import MIB, TIMEOUT, check, client_port, on, sha256
@@ -76,14 +77,18 @@ def test_both_protocols_in_one_session(server: Server, session: requests.Session
 
 
 @on(Can.HTTP11)
-def test_http2_switched_off_by_the_user(server: Server, session: requests.Session) -> None:
-    session.mount("https://", HTTP2Adapter(http2=False))
+def test_http2_switched_off_by_the_user(
+    server: Server, session: requests.Session, make_adapter: Callable[..., Any]
+) -> None:
+    session.mount("https://", make_adapter(http2=False))
     check(session.get(f"{server.url}/1k", timeout=TIMEOUT), version=11)
 
 
 @on(Can.HTTP11_ONLY)
-def test_http2_required(server: Server, session: requests.Session) -> None:
-    session.mount("https://", HTTP2Adapter(http2="required"))
+def test_http2_required(
+    server: Server, session: requests.Session, make_adapter: Callable[..., Any]
+) -> None:
+    session.mount("https://", make_adapter(http2="required"))
     check(session.get(f"{server.url}/1k", timeout=TIMEOUT))
     with pytest.raises(requests.ConnectionError, match="HTTP/2"):
         session.get(f"{server.http11_url}/1k", timeout=TIMEOUT)

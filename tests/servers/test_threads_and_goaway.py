@@ -8,12 +8,12 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import requests
 from urllib3.util import Retry
 
-from requests_h2 import HTTP2Adapter
 from tests.support.servers import Can, Server
 
 from .support import TIMEOUT, check, client_port, has_client_port, on
@@ -131,16 +131,20 @@ def test_posts_across_goaways_from_threads(server: Server, session: requests.Ses
     in_threads(THREADS, work)
 
 
-def retry_where_the_server_loses_requests(server: Server, session: requests.Session) -> None:
+@pytest.fixture
+def patient_session(
+    server: Server, session: requests.Session, make_adapter: Callable[..., Any]
+) -> requests.Session:
     """A new connection that dies is no case for a replay: that is the user's ``max_retries``."""
     if server.reload_drops_new_connections:
-        session.mount("https://", HTTP2Adapter(max_retries=Retry(3)))
+        session.mount("https://", make_adapter(max_retries=Retry(3)))
+    return session
 
 
 @on(Can.RELOAD)
-def test_1000_requests_across_reloads(server: Server, session: requests.Session) -> None:
+def test_1000_requests_across_reloads(server: Server, patient_session: requests.Session) -> None:
     """The server is told to reload while it works; requests go on until it has moved on."""
-    retry_where_the_server_loses_requests(server, session)
+    session = patient_session
     sent = 0
 
     def connection() -> str:
@@ -162,9 +166,9 @@ def test_1000_requests_across_reloads(server: Server, session: requests.Session)
 
 @on(Can.RELOAD)
 def test_1000_requests_across_reloads_from_threads(
-    server: Server, session: requests.Session
+    server: Server, patient_session: requests.Session
 ) -> None:
-    retry_where_the_server_loses_requests(server, session)
+    session = patient_session
     progress = threading.Semaphore(0)
 
     def work(_: int) -> list[str | None]:

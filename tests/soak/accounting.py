@@ -78,6 +78,9 @@ def _unbalanced(connection: Connection, seen: dict[str, Any]) -> list[str]:
             return []
         port = _port(connection._pump._transport.fileno())
         engine: Any = connection._engine
+        send_window = (
+            engine._ngh2.remote_window_size if engine.name == "nghttp2" else engine._send_window
+        )
         table = connection._table
         facts = {
             "streams of the engine": (engine.open_streams, 0),
@@ -94,6 +97,6 @@ def _unbalanced(connection: Connection, seen: dict[str, Any]) -> list[str]:
         }
         at_peer = seen.get(str(port))
         if at_peer is not None:
-            facts["send window"] = (engine._send_window, at_peer["window"])
+            facts["send window"] = (send_window, at_peer["window"])
             facts["streams of the peer"] = (at_peer["streams"], [])
         return [f"port {port}: {name}: {a}, not {b}" for name, (a, b) in facts.items() if a != b]

@@ -18,8 +18,9 @@ def lines() -> list[str]:
         faults.update(run["faults"])
         outcomes.update(run["outcomes"])
         text.append(
-            f"seed {run['seed']}: {run['threads']} threads, pool_maxsize {run['pool_maxsize']}, "
-            f"{run['seconds']:.0f} s: {run['requests']} requests, {run['streams']} streams read, "
+            f"{run['engine']}, seed {run['seed']}: {run['threads']} threads, "
+            f"pool_maxsize {run['pool_maxsize']}, {run['seconds']:.0f} s: "
+            f"{run['requests']} requests, {run['streams']} streams read, "
             f"{run['replays']} replays, {run['connections']} connections, "
             f"{sum(run['faults'].values())} events injected, "
             f"RSS {run['rss_middle'] / MIB:.1f} -> {run['rss_end'] / MIB:.1f} MiB, "

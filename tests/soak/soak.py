@@ -51,8 +51,16 @@ class Soak:
     """See the module's docstring. ``run`` raises AssertionError with all that is known."""
 
     def __init__(
-        self, certs: Certificates, *, seed: int, seconds: float, threads: int, pool_maxsize: int
+        self,
+        certs: Certificates,
+        *,
+        engine: Any,
+        seed: int,
+        seconds: float,
+        threads: int,
+        pool_maxsize: int,
     ) -> None:
+        self.engine = engine
         self.seed = seed
         self.seconds = seconds
         self.threads = threads
@@ -110,7 +118,7 @@ class Soak:
         self.session = requests.Session()
         self.session.trust_env = False
         self.session.verify = self._certs.ca_path
-        self.session.mount("https://", HTTP2Adapter(pool_maxsize=self.pool_maxsize))
+        self.session.mount("https://", self._adapter())
         workers = [Worker(self, number) for number in range(self.threads)]
         for worker in workers:
             worker.thread.start()
@@ -118,6 +126,9 @@ class Soak:
         self.stop.set()
         self._join(workers)
         return workers
+
+    def _adapter(self) -> HTTP2Adapter:
+        return HTTP2Adapter(pool_maxsize=self.pool_maxsize, engine=self.engine)
 
     def _watch(self, workers: list[Worker]) -> None:
         end = time.monotonic() + self.seconds
@@ -205,6 +216,7 @@ class Soak:
         figures.RUNS.append(
             {
                 "seed": self.seed,
+                "engine": self.engine,
                 "threads": self.threads,
                 "pool_maxsize": self.pool_maxsize,
                 "seconds": seconds,

@@ -13,6 +13,7 @@ import sys
 
 import pytest
 
+from tests.conftest import ENGINES
 from tests.support.certs import Certificates
 
 from .soak import Soak
@@ -22,14 +23,21 @@ CASES = [(20, 1, None), (35, 2, None), (50, 4, None), (30, 3, 1e-6)]
 
 
 @pytest.mark.parametrize("case", range(len(CASES)))
-def test_soak(case: int, certs: Certificates, request: pytest.FixtureRequest) -> None:
-    seconds = request.config.getoption("--soak-seconds") / len(CASES)
+def test_soak(case: int, engine: str, certs: Certificates, request: pytest.FixtureRequest) -> None:
+    seconds = request.config.getoption("--soak-seconds") / len(CASES) / len(ENGINES)
     seed = request.config.getoption("--soak-seed") + case
     threads, pool_maxsize, interval = CASES[case]
     before = sys.getswitchinterval()
     if interval is not None:
         sys.setswitchinterval(interval)
     try:
-        Soak(certs, seed=seed, seconds=seconds, threads=threads, pool_maxsize=pool_maxsize).run()
+        Soak(
+            certs,
+            engine=engine,
+            seed=seed,
+            seconds=seconds,
+            threads=threads,
+            pool_maxsize=pool_maxsize,
+        ).run()
     finally:
         sys.setswitchinterval(before)

@@ -28,7 +28,7 @@ LAYERS = (
     ("pump",),
     ("engine.choice",),
     ("engine.h2_engine", "engine.nghttp2_engine"),
-    ("engine.h2_client", "engine.field_blocks"),
+    ("engine.h2_client", "engine.field_blocks", "engine.nghttp2_gate"),
     ("engine.base",),
     ("engine.frames", "engine.__init__"),
     ("fields", "flow_control", "fork", "receive_buffer", "tls"),

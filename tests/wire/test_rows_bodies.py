@@ -97,10 +97,17 @@ ENDS = ["headers", "data", "empty data", "trailers"]
 
 @pytest.mark.parametrize("at", ENDS)
 def test_060_fewer_bytes_than_content_length(
-    session: requests.Session, amid_siblings: Any, at: str
+    session: requests.Session, amid_siblings: Any, engine: str, at: str
 ) -> None:
+    """nghttp2 counts by itself: an empty response with a Content-Length is none at all then."""
+    error: type[Exception] = requests.exceptions.ChunkedEncodingError
+    text = "IncompleteRead"
+    if engine == "nghttp2":
+        error = requests.ConnectionError if at == "headers" else error
+        text = "malformed.*PROTOCOL_ERROR"
+
     def act(url: str) -> None:
-        with pytest.raises(requests.exceptions.ChunkedEncodingError, match="IncompleteRead"):
+        with pytest.raises(error, match=text):
             session.get(url, timeout=WAIT)
 
     amid_siblings(short(at), act)
@@ -109,22 +116,27 @@ def test_060_fewer_bytes_than_content_length(
 @pytest.mark.parametrize("at", ENDS)
 @pytest.mark.parametrize("way", ["iter_content", "iter_lines", "read", "read1", "stream"])
 def test_060_no_way_of_reading_hides_it(
-    session: requests.Session, peer: StartPeer, at: str, way: str
+    session: requests.Session, peer: StartPeer, engine: str, at: str, way: str
 ) -> None:
     def script(conn: PeerConnection) -> None:
         while True:
             short(at)(conn, conn.next_request())
 
-    response = session.get(peer(script).url, stream=True, timeout=WAIT)
+    url = peer(script).url
+    if engine == "nghttp2" and at == "headers":
+        with pytest.raises(requests.ConnectionError):
+            session.get(url, stream=True, timeout=WAIT)
+        return
+    response = session.get(url, stream=True, timeout=WAIT)
     assert response.headers["content-length"] == "10"
     parts: list[bytes] = []
     with pytest.raises(
         (requests.exceptions.ChunkedEncodingError, urllib3.exceptions.ProtocolError)
     ):
         read_all(response, way, parts)
-    assert b"".join(parts) == (
-        b"" if at == "headers" or way in ("read", "iter_lines") else b"12345"
-    )
+    # nghttp2 drops the frame that ends a response too early.
+    dropped = at == "headers" or (at == "data" and engine == "nghttp2")
+    assert b"".join(parts) == (b"" if dropped or way in ("read", "iter_lines") else b"12345")
 
 
 def read_all(response: requests.Response, way: str, parts: list[bytes]) -> None:
@@ -144,14 +156,16 @@ def read_all(response: requests.Response, way: str, parts: list[bytes]) -> None:
 
 @pytest.mark.parametrize("ends", [True, False])
 def test_060_more_bytes_than_content_length(
-    session: requests.Session, amid_siblings: Any, ends: bool
+    session: requests.Session, amid_siblings: Any, engine: str, ends: bool
 ) -> None:
+    text = "Content-Length" if engine == "h2" else "nghttp2 calls the response malformed"
+
     def answer(conn: PeerConnection, request: Request) -> None:
         conn.send_headers(request, 200, {"content-length": "3"})
         conn.send_data(request, b"12345", end_stream=ends)
 
     def act(url: str) -> None:
-        with pytest.raises(requests.exceptions.ChunkedEncodingError, match="Content-Length"):
+        with pytest.raises(requests.exceptions.ChunkedEncodingError, match=text):
             session.get(url, timeout=WAIT)
 
     amid_siblings(answer, act)
@@ -279,12 +293,15 @@ def test_063_discarded_bytes_are_credited(
 def test_063_no_content(
     session: requests.Session,
     amid_siblings: Any,
+    engine: str,
     method: str,
     status: int,
     length: str | None,
     ends_in_headers: bool,
 ) -> None:
+    """RFC 9110 section 8.6 forbids Content-Length with 204: nghttp2 hides 0, and refuses more."""
     headers = {} if length is None else {"content-length": length}
+    strict = engine == "nghttp2" and status == 204
 
     def answer(conn: PeerConnection, request: Request) -> None:
         conn.send_headers(request, status, headers, end_stream=ends_in_headers)
@@ -292,9 +309,13 @@ def test_063_no_content(
             conn.send_data(request, end_stream=True)
 
     def act(url: str) -> None:
+        if strict and length == "1000":
+            with pytest.raises(requests.ConnectionError, match=r"PROTOCOL_ERROR \(0x1\)"):
+                session.request(method, url, timeout=WAIT)
+            return
         response = session.request(method, url, timeout=WAIT)
         assert (response.status_code, response.content) == (status, b"")
-        assert dict(response.headers) == headers
+        assert dict(response.headers) == ({} if strict else headers)
 
     amid_siblings(answer, act)
 

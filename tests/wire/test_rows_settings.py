@@ -447,7 +447,7 @@ def test_012_illegal_settings_end_the_connection(
 def test_012_unknown_settings_are_ignored(session: requests.Session, peer: StartPeer) -> None:
     def script(conn: PeerConnection) -> None:
         request = conn.next_request()
-        for number, value in ((0x99, 2**32 - 1), (0, 0), (9, 1), (8, 1), (0xFFFF, 0)):
+        for number, value in ((0x99, 2**32 - 1), (0, 0), (7, 1), (8, 1), (0xFFFF, 0)):
             conn.send_raw(setting(number, value))
             conn._unacknowledged.append({})
         conn.respond(request, 200, (), b"first")
@@ -627,8 +627,9 @@ def test_014_refused_requests_leave_their_slot(make_session: MakeSession, peer: 
 
 @pytest.mark.parametrize("frame_size", [16_384, 2**24 - 1])
 def test_014_large_blocks_are_continued(
-    session: requests.Session, peer: StartPeer, frame_size: int
+    session: requests.Session, peer: StartPeer, engine: str, frame_size: int
 ) -> None:
+    """nghttp2 makes no frame of more than 16 KiB, whatever the peer takes."""
     started = peer(serve(answer), settings={"max_frame_size": frame_size})
     session.get(started.url)
     value = "~" * 40_000
@@ -647,7 +648,7 @@ def test_014_large_blocks_are_continued(
     ]
     assert all(frame.body_len <= frame_size for frame in frames)
     assert "END_STREAM" in frames[0].flags
-    assert (len(frames) > 1) is (frame_size == 16_384)
+    assert (len(frames) > 1) is (frame_size == 16_384 or engine == "nghttp2")
 
 
 def test_014_blocks_of_many_threads_do_not_mix(session: requests.Session, peer: StartPeer) -> None:

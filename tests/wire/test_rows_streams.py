@@ -22,6 +22,7 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
+from requests_h2.engine.choice import engine_class
 from tests.support.exchanges import Moment, in_one_write, start
 from tests.support.peer import MakeSession, PeerConnection, Request, StartPeer, hold, serve
 from tests.support.threads import WAIT, background, together
@@ -532,35 +533,47 @@ LAST_ID = 2**31 - 1
 
 
 @pytest.fixture
-def last_ids(monkeypatch: pytest.MonkeyPatch, engine: str) -> Callable[[int], None]:
-    """``last_ids(3)``: the next connection has three stream ids left, later ones have all."""
-    assert engine == "h2"
-    from requests_h2.engine.h2_engine import H2Engine
+def last_ids(monkeypatch: pytest.MonkeyPatch, engine: str) -> Callable[[int], list[int]]:
+    """``last_ids(3)``: the next connection has these three stream ids left, later ones have all.
 
-    original = H2Engine.__init__
+    ngh2 cannot begin anywhere but at 1; its engine is told to take an early id for the last.
+    """
+    made = engine_class(engine)
+    original = made.__init__
 
-    def lower(count: int) -> None:
+    def lower(count: int) -> list[int]:
+        last = LAST_ID if engine == "h2" else 2 * count - 1
+        limited: list[Any] = []
+
         def init(self: Any, **options: Any) -> None:
-            monkeypatch.setattr(H2Engine, "__init__", original)
+            monkeypatch.setattr(made, "__init__", original)
             original(self, **options)
-            self._next_stream_id = LAST_ID - 2 * (count - 1)
+            limited.append(self)
+            if engine == "h2":
+                self._next_stream_id = LAST_ID - 2 * (count - 1)
 
-        monkeypatch.setattr(H2Engine, "__init__", init)
+        def has_stream_ids(self: Any) -> bool:
+            return bool(self._next_stream_id <= (last if self in limited else LAST_ID))
+
+        monkeypatch.setattr(made, "__init__", init)
+        if engine == "nghttp2":
+            monkeypatch.setattr(made, "has_stream_ids", property(has_stream_ids))
+        return list(range(last - 2 * (count - 1), last + 1, 2))
 
     return lower
 
 
 def test_021_a_new_connection_when_ids_are_used_up(
-    session: requests.Session, peer: StartPeer, last_ids: Callable[[int], None]
+    session: requests.Session, peer: StartPeer, last_ids: Callable[[int], list[int]]
 ) -> None:
-    last_ids(3)
+    left = last_ids(3)
     started = peer(serve(lambda request: (200, {}, bytes(request.body))))
     for number in range(6):
         body = str(number).encode()
         response = session.post(started.url, data=iter([body]), timeout=WAIT)
         assert response.content == body
     old, new = started.connections
-    assert [request.stream_id for request in old.requests] == [LAST_ID - 4, LAST_ID - 2, LAST_ID]
+    assert [request.stream_id for request in old.requests] == left
     assert [request.stream_id for request in new.requests] == [1, 3, 5]
     old.wait_eof()
     assert old.received(GoAwayFrame)[-1].error_code == 0
@@ -568,14 +581,11 @@ def test_021_a_new_connection_when_ids_are_used_up(
 
 
 def test_021_the_old_connection_drains(
-    session: requests.Session, peer: StartPeer, last_ids: Callable[[int], None]
+    session: requests.Session, peer: StartPeer, last_ids: Callable[[int], list[int]]
 ) -> None:
-    last_ids(2)
+    left = last_ids(2)
     started = peer([hold, serve(echo_path)])
-    slow = [
-        start(session, started, "/slow", stream_id=stream_id)
-        for stream_id in (LAST_ID - 2, LAST_ID)
-    ]
+    slow = [start(session, started, "/slow", stream_id=stream_id) for stream_id in left]
     assert session.get(started.url + "/new", timeout=WAIT).content == b"/new"
     old = started.connection(0)
     assert old.received(GoAwayFrame) == []
@@ -588,7 +598,7 @@ def test_021_the_old_connection_drains(
 
 
 def test_021_threads_at_the_last_id(
-    session: requests.Session, peer: StartPeer, last_ids: Callable[[int], None]
+    session: requests.Session, peer: StartPeer, last_ids: Callable[[int], list[int]]
 ) -> None:
     last_ids(5)
     started = peer(serve(echo_path))

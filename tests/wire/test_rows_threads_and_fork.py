@@ -23,7 +23,6 @@ from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, RstStreamFram
 import requests_h2.pump
 from requests_h2.connection import Connection
 from requests_h2.pump import Pump
-from tests.conftest import ENGINES
 from tests.support.certs import Certificates
 from tests.support.peer import (
     Closed,
@@ -652,7 +651,7 @@ def fork(engine: str, certs: Certificates) -> Iterator[Fork]:
     processes: list[subprocess.Popen[str]] = []
 
     def run(peer: Peer, script: str, when: Any = None, proxy: str = "") -> Any:
-        options = json.dumps({"engine": engine} if len(ENGINES) > 1 else {})
+        options = json.dumps({"engine": engine})
         process = subprocess.Popen(
             [
                 *(sys.executable, "-W", "ignore::DeprecationWarning"),

@@ -1,0 +1,422 @@
+"""The engine on nghttp2, through its Python binding ngh2.
+
+nghttp2 frames, compresses, checks messages and keeps the state of streams and the windows for
+sending. Around it:
+
+- *Frame headers are seen before nghttp2 sees them* (:class:`Gate`). What RFC 9113 makes an error of
+  a stream and nghttp2 one of the connection is fed after that stream was reset: then nghttp2
+  ignores it. The headers also tell the flow-controlled size of DATA, padding included, which no
+  event does.
+- *The windows for receiving are kept here.* nghttp2 gives credit only in its own portions, and none
+  for what it drops. So it may believe that everything is consumed at once; the WINDOW_UPDATE
+  frames that it makes of that are taken out of its output, and those asked for go out instead.
+
+What nghttp2 does to a stream or the connection by itself it tells only by its output. So that is
+taken as soon as there can be any, and its RST_STREAM and GOAWAY are read. ngh2's ``StreamClosed``
+is not used: it has the code REFUSED_STREAM for more than a refusal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Sequence
+from typing import ClassVar
+
+import ngh2
+
+from ..exceptions import ErrorCode, error_name
+from ..fields import Field, Fields, NeverIndexedField
+from .base import (
+    ASSUMED_CONCURRENT_STREAMS,
+    DEFAULT_WINDOW,
+    MAX_FRAME_SIZE,
+    MAX_WINDOW,
+    ConnectionFailed,
+    DataReceived,
+    Engine,
+    Event,
+    GoAwayReceived,
+    HeadersReceived,
+    SendWindowOpened,
+    StreamReset,
+)
+from .frames import (
+    DATA,
+    END_STREAM,
+    GOAWAY,
+    HEADER_SIZE,
+    MAX_STREAM_ID,
+    RST_STREAM,
+    U32,
+    WINDOW_UPDATE,
+    PeerError,
+    frame_header,
+)
+from .nghttp2_gate import (
+    MAX_CONTINUATIONS,
+    Fault,
+    Gate,
+    Header,
+    OpenStream,
+    increment_of,
+    output_headers,
+)
+
+# Beyond these ngh2 ends the connection. What ends a stream is decided above.
+_CONFIGURATION = ngh2.Configuration(
+    auto_window_update=True,  # see the module's docstring
+    peer_max_concurrent_streams=ASSUMED_CONCURRENT_STREAMS,
+    max_reserved_remote_streams=0,
+    max_send_header_block_length=1 << 30,  # only the peer's limit counts
+    max_deflate_dynamic_table_size=4096,
+    max_outbound_ack=10_000,  # more than a portion can ask for; those unsent are counted above
+    max_settings=32,  # in one frame (CVE-2020-11080)
+    max_continuations=MAX_CONTINUATIONS,
+    max_inbound_header_list_size=1 << 20,
+    max_inbound_header_count=1 << 15,  # no more fit into that size
+)
+_PORTION = 32_768
+"""Octets fed to nghttp2 before its output is taken: half of its stream window until our SETTINGS
+are acknowledged. It gives itself credit then, which counts when the output was taken."""
+
+
+class NGHTTP2Engine(Engine):
+    """See the module's docstring."""
+
+    name: ClassVar[str] = "nghttp2"
+
+    def __init__(
+        self, *, stream_window: int, connection_window: int, max_header_list_size: int
+    ) -> None:
+        self._ngh2 = ngh2.Connection(ngh2.Role.CLIENT, _CONFIGURATION)
+        self._streams: dict[int, OpenStream] = {}
+        self._gate = Gate(self._streams)
+        self._next_stream_id = 1
+        self._stream_window = stream_window
+        self._receive_window = connection_window
+        self._max_concurrent_streams = ASSUMED_CONCURRENT_STREAMS
+        self._max_header_list_size: int | None = None
+        self._settings_received = False
+        self._settings_acknowledged = False
+        self._events: list[Event] = []
+        # Stream and flow-controlled size of each DATA frame whose event has not come yet.
+        self._data_frames: deque[tuple[int, int]] = deque()
+        self._silent_resets: set[int] = set()  # streams that nghttp2 resets, and the peer need not
+        self._done = False  # GOAWAY came and no stream is left: nghttp2 takes nothing any more
+        self._failed = False
+        self._ngh2.initiate_connection(
+            {
+                ngh2.Setting.HEADER_TABLE_SIZE: 4096,
+                ngh2.Setting.ENABLE_PUSH: 0,
+                ngh2.Setting.INITIAL_WINDOW_SIZE: stream_window,
+                ngh2.Setting.MAX_FRAME_SIZE: MAX_FRAME_SIZE,
+                ngh2.Setting.MAX_HEADER_LIST_SIZE: max_header_list_size,
+            }
+        )
+        if connection_window > DEFAULT_WINDOW:
+            self._ngh2.set_local_window_size(connection_window)
+        self._output = bytearray(self._ngh2.data_to_send())
+
+    @property
+    def open_streams(self) -> int:
+        return len(self._streams)
+
+    @property
+    def max_concurrent_streams(self) -> int:
+        return self._max_concurrent_streams
+
+    @property
+    def max_header_list_size(self) -> int | None:
+        return self._max_header_list_size
+
+    @property
+    def settings_received(self) -> bool:
+        return self._settings_received
+
+    @property
+    def settings_acknowledged(self) -> bool:
+        return self._settings_acknowledged
+
+    @property
+    def has_stream_ids(self) -> bool:
+        return self._next_stream_id <= MAX_STREAM_ID
+
+    def take_output(self) -> bytearray:
+        output, self._output = self._output, bytearray()
+        return output
+
+    # -- commands ----------------------------------------------------------------------------------
+
+    def open_stream(self, fields: Sequence[Field], end_stream: bool) -> int:
+        before = len(self._output)
+        stream_id = self._ngh2.send_request(
+            [ngh2.NeverIndexedHeader(*f) if type(f) is NeverIndexedField else f for f in fields],
+            end_stream=end_stream,
+        )
+        self._next_stream_id = stream_id + 2
+        self._streams[stream_id] = OpenStream(not end_stream, self._stream_window)
+        self._take()
+        if len(self._output) == before:
+            # nghttp2 holds requests over the stream limit back without a word.
+            self.reset_stream(stream_id, ErrorCode.CANCEL)
+            raise RuntimeError(f"nghttp2 did not send the HEADERS of stream {stream_id}")
+        return stream_id
+
+    def send_capacity(self, stream_id: int) -> int:
+        if stream_id not in self._streams:
+            return 0
+        return min(self._ngh2.stream_remote_window_size(stream_id), self._ngh2.remote_window_size)
+
+    def send_data(self, stream_id: int, data: memoryview, end_stream: bool) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is None or not stream.local_open:
+            return
+        if data or self.send_capacity(stream_id) > 0:
+            self._ngh2.send_data(stream_id, data, end_stream=end_stream)
+        elif end_stream:
+            # An empty frame needs no window (RFC 9113 section 6.9.1), but nghttp2 waits for one,
+            # and a peer that has got all that it expects may never open one.
+            self._frame(DATA, END_STREAM, stream_id, b"")
+            stream.ended_alone = True
+        if end_stream:
+            stream.local_open = False
+            self._close_if_done(stream_id, stream)
+        self._take()
+
+    def send_window_update(self, stream_id: int, increment: int) -> None:
+        if stream_id == 0:
+            self._receive_window += increment
+        elif (stream := self._streams.get(stream_id)) is None or not stream.remote_open:
+            return
+        else:
+            stream.receive_window += increment
+        self._frame(WINDOW_UPDATE, 0, stream_id, U32.pack(increment))
+
+    def reset_stream(self, stream_id: int, error_code: int) -> None:
+        if self._streams.pop(stream_id, None) is not None:
+            self._ngh2.reset_stream(stream_id, error_code)
+            self._take()
+
+    def go_away(self, error_code: int) -> None:
+        # Past nghttp2, which would act on it. No stream of the peer's was ever processed.
+        self._frame(GOAWAY, 0, 0, U32.pack(0) + U32.pack(error_code))
+
+    # -- what comes in -----------------------------------------------------------------------------
+
+    def receive(self, data: memoryview) -> list[Event]:
+        if not self._failed and not self._done:
+            try:
+                self._receive(self._gate.complete(data))
+                self._take()
+                self._count_ignored()
+            except PeerError as error:
+                self._fail(error.code, error.reason, announce=True)
+        events, self._events = self._events, []
+        return events
+
+    def _receive(self, data: memoryview) -> None:
+        begin = 0
+        for header in self._gate.headers(data):
+            if header.kind == WINDOW_UPDATE and header.stream_id in self._streams:
+                begin = self._feed(data, begin, header.at)  # it may open or close the window
+                fault = self._increment_fault(header, data)
+            else:
+                fault = self._gate.fault(header, data)
+            if fault is not None:
+                begin = self._feed(data, begin, header.at)
+                self._act_on_fault(fault, header.stream_id)
+            if header.kind == DATA:
+                self._data_frames.append((header.stream_id, header.size))
+        self._feed(data, begin, self._gate.end)
+
+    def _increment_fault(self, header: Header, data: memoryview) -> Fault | None:
+        """RFC 9113 sections 6.9 and 6.9.1 end the stream, where nghttp2 ends the connection."""
+        if header.size != U32.size or header.stream_id not in self._streams:
+            return None
+        increment = increment_of(header, data)
+        if increment == 0:
+            return Fault(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
+        if self._ngh2.stream_remote_window_size(header.stream_id) + increment > MAX_WINDOW:
+            return Fault(ErrorCode.FLOW_CONTROL_ERROR, "the stream window overflows")
+        return None
+
+    def _act_on_fault(self, fault: Fault, stream_id: int) -> None:
+        self._take()  # what nghttp2 made of the frames before comes first
+        if fault.whole:
+            raise PeerError(fault.code, fault.reason)
+        if stream_id in self._streams:
+            self.reset_stream(stream_id, fault.code)
+            self._events.append(StreamReset(stream_id, fault.code, False, fault.reason))
+
+    def _feed(self, data: memoryview, begin: int, end: int) -> int:
+        """Give nghttp2 the octets from ``begin`` to ``end``; returns ``end``."""
+        while begin < end and not self._failed and not self._done:
+            part = data[begin : min(begin + _PORTION, end)]
+            try:
+                self._ngh2.receive_data(part)
+            except ngh2.NGH2Error as error:
+                self._act_on_events()
+                raise PeerError(_code_of(error), str(error)) from error
+            self._act_on_events()
+            begin += len(part)
+            if begin < end:
+                self._take()
+        return end
+
+    def _act_on_events(self) -> None:
+        for event in self._ngh2.events():
+            if isinstance(event, ngh2.DataReceived):
+                self._data_received(event)
+            elif isinstance(event, ngh2.ResponseReceived):
+                self._fields_received(event.stream_id, list(event.headers), event.end_stream)
+            elif isinstance(event, ngh2.TrailersReceived):
+                self._fields_received(event.stream_id, list(event.headers), True)
+            elif isinstance(event, ngh2.WindowUpdated):
+                self._events.append(SendWindowOpened())
+            else:
+                self._act_on_rare_event(event)
+
+    def _act_on_rare_event(self, event: ngh2.Event) -> None:
+        if isinstance(event, ngh2.InformationalResponseReceived):
+            self._fields_received(event.stream_id, list(event.headers), False)
+        elif isinstance(event, ngh2.StreamReset):
+            if self._streams.pop(event.stream_id, None) is not None:
+                self._events.append(StreamReset(event.stream_id, event.error_code, True))
+        elif isinstance(event, ngh2.GoAwayReceived):
+            last = event.last_stream_id
+            for stream_id in [known for known in self._streams if known > last]:
+                del self._streams[stream_id]
+            self._events.append(GoAwayReceived(last, event.error_code, event.debug_data))
+        elif isinstance(event, ngh2.SettingsReceived):
+            self._settings_changed(event)
+        elif isinstance(event, ngh2.SettingsAcknowledged):
+            self._settings_acknowledged = True
+        elif isinstance(event, ngh2.ConnectionClosed):
+            self._done = True
+
+    def _data_received(self, event: ngh2.DataReceived) -> None:
+        stream_id, size = self._data_frames.popleft()
+        while stream_id != event.stream_id:
+            self._count_data(stream_id, b"", size, False)
+            stream_id, size = self._data_frames.popleft()
+        self._count_data(stream_id, event.data, size, event.end_stream)
+
+    def _count_data(self, stream_id: int, data: bytes, size: int, ended: bool) -> None:
+        """Count ``size`` octets of flow control against the windows, and pass the data on."""
+        self._receive_window -= size
+        if self._receive_window < 0:
+            raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, "DATA past the connection window")
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            stream.receive_window -= size
+            if stream.receive_window < 0:
+                text = f"DATA past the window of stream {stream_id}"
+                raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, text)
+        last = self._events[-1] if self._events else None
+        if isinstance(last, DataReceived) and last.stream_id == stream_id and not last.end_stream:
+            last.add(data, size, ended)
+        else:
+            self._events.append(DataReceived(stream_id, [data] if data else [], size, ended))
+        if ended and stream is not None:
+            stream.remote_open = False
+            self._close_if_done(stream_id, stream)
+
+    def _count_ignored(self) -> None:
+        """DATA for which nghttp2 has no event, since its stream was closed, counts all the same."""
+        left = 1 if self._gate.inside_data else 0
+        while len(self._data_frames) > left and not self._failed:
+            stream_id, size = self._data_frames.popleft()
+            self._count_data(stream_id, b"", size, False)
+
+    def _fields_received(self, stream_id: int, fields: Fields, ended: bool) -> None:
+        self._events.append(HeadersReceived(stream_id, fields, ended))
+        if ended and (stream := self._streams.get(stream_id)) is not None:
+            stream.remote_open = False
+            self._close_if_done(stream_id, stream)
+
+    def _settings_changed(self, event: ngh2.SettingsReceived) -> None:
+        self._settings_received = True
+        new = event.settings
+        self._max_concurrent_streams = new.get(
+            ngh2.Setting.MAX_CONCURRENT_STREAMS, self._max_concurrent_streams
+        )
+        self._max_header_list_size = new.get(
+            ngh2.Setting.MAX_HEADER_LIST_SIZE, self._max_header_list_size
+        )
+        self._events.append(SendWindowOpened())
+
+    # -- what goes out -----------------------------------------------------------------------------
+
+    def _take(self) -> None:
+        """Make nghttp2's output ours, and see in it what nghttp2 did by itself."""
+        try:
+            output = self._ngh2.data_to_send()
+        except ngh2.NGH2Error as error:
+            self._fail(_code_of(error), str(error), announce=True)
+            return
+        if output:
+            self._take_frames(output)
+        self._act_on_events()
+
+    def _take_frames(self, output: bytes) -> None:
+        begin = 0
+        for header in output_headers(output):
+            after = header.at + HEADER_SIZE + header.size
+            keep = header.kind != WINDOW_UPDATE
+            if header.kind == RST_STREAM:
+                keep = self._reset_by_nghttp2(header.stream_id, output[after - U32.size : after])
+            elif header.kind == GOAWAY:
+                self._ended_by_nghttp2(output[header.at + HEADER_SIZE : after])
+            if not keep:
+                self._output += output[begin : header.at]
+                begin = after
+        self._output += output[begin:] if begin else output
+
+    def _reset_by_nghttp2(self, stream_id: int, payload: bytes) -> bool:
+        """Whether the peer must hear of it. A stream that was to be reset is forgotten by now."""
+        if stream_id in self._silent_resets:
+            self._silent_resets.discard(stream_id)
+            return False
+        stream = self._streams.pop(stream_id, None)
+        if stream is None:
+            return True
+        reason = "nghttp2 calls the response malformed"
+        self._events.append(StreamReset(stream_id, U32.unpack(payload)[0], False, reason))
+        # When both sides have ended it, RFC 9113 section 5.1 has nothing left to reset.
+        return stream.local_open or not stream.end_seen
+
+    def _ended_by_nghttp2(self, payload: bytes) -> None:
+        code = U32.unpack_from(payload, U32.size)[0]
+        reason = payload[2 * U32.size :].decode("latin-1")
+        self._fail(code, reason or f"nghttp2 ends the connection with {error_name(code)}")
+
+    def _fail(self, code: int, reason: str, announce: bool = False) -> None:
+        if not self._failed:
+            self._failed = True
+            self._streams.clear()
+            if announce:
+                self.go_away(code)
+            self._events.append(ConnectionFailed(code, reason))
+
+    def _close_if_done(self, stream_id: int, stream: OpenStream) -> None:
+        if stream.local_open or stream.remote_open:
+            return
+        del self._streams[stream_id]
+        if stream.ended_alone:
+            # nghttp2 would count it among the open ones for ever. With the next output it is gone.
+            self._silent_resets.add(stream_id)
+            with contextlib.suppress(ngh2.NGH2Error):  # ngh2 itself may have failed by now
+                self._ngh2.reset_stream(stream_id, ErrorCode.NO_ERROR)
+
+    def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
+        self._output += frame_header(kind, flags, stream_id, len(payload))
+        self._output += payload
+
+
+def _code_of(error: ngh2.NGH2Error) -> ErrorCode:
+    if isinstance(error, ngh2.DenialOfServiceError):
+        return ErrorCode.ENHANCE_YOUR_CALM
+    if isinstance(error, ngh2.ProtocolError):
+        return ErrorCode.PROTOCOL_ERROR
+    return ErrorCode.INTERNAL_ERROR
