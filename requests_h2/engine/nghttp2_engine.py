@@ -177,7 +177,7 @@ class NGHTTP2Engine(Engine):
             try:
                 self._receive(self._gate.complete(data))
                 self._take()
-                self._count_ignored()
+                self._pass_ignored_data()
             except PeerError as error:
                 self._fail(error.code, error.reason, announce=True)
         events, self._events = self._events, []
@@ -283,36 +283,39 @@ class NGHTTP2Engine(Engine):
     def _data_received(self, event: ngh2.DataReceived) -> None:
         stream_id, size = self._data_frames.popleft()
         while stream_id != event.stream_id:
-            self._count_data(stream_id, b"", size, False)
+            self._pass_data(stream_id, b"", size, False)
             stream_id, size = self._data_frames.popleft()
-        self._count_data(stream_id, event.data, size, event.end_stream)
-
-    def _count_data(self, stream_id: int, data: bytes, size: int, ended: bool) -> None:
-        """Count ``size`` octets of flow control against the windows, and pass the data on."""
-        self._receive_window -= size
-        if self._receive_window < 0:
-            raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, "DATA past the connection window")
         stream = self._streams.get(stream_id)
         if stream is not None:
             stream.receive_window -= size
             if stream.receive_window < 0:
                 text = f"DATA past the window of stream {stream_id}"
                 raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, text)
-        self._events.append(DataReceived(stream_id, data, size, ended))
-        if ended and stream is not None:
-            stream.remote_open = False
-            self._close_if_done(stream_id, stream)
+        self._pass_data(stream_id, event.data, size, event.end_stream)
+        if event.end_stream:
+            self._ended_by_peer(stream_id)
 
-    def _count_ignored(self) -> None:
-        """DATA for which nghttp2 has no event, since its stream was closed, counts all the same."""
+    def _pass_data(self, stream_id: int, data: bytes, size: int, ended: bool) -> None:
+        self._receive_window -= size
+        if self._receive_window < 0:
+            raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, "DATA past the connection window")
+        self._events.append(DataReceived(stream_id, data, size, ended))
+
+    def _pass_ignored_data(self) -> None:
+        """DATA for which nghttp2 has no event counts for the connection: its stream is over."""
         left = 1 if self._gate.inside_data else 0
         while len(self._data_frames) > left and not self._failed:
             stream_id, size = self._data_frames.popleft()
-            self._count_data(stream_id, b"", size, False)
+            self._pass_data(stream_id, b"", size, False)
 
     def _fields_received(self, stream_id: int, fields: Fields, ended: bool) -> None:
         self._events.append(HeadersReceived(stream_id, fields, ended))
-        if ended and (stream := self._streams.get(stream_id)) is not None:
+        if ended:
+            self._ended_by_peer(stream_id)
+
+    def _ended_by_peer(self, stream_id: int) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is not None:
             stream.remote_open = False
             self._close_if_done(stream_id, stream)
 
