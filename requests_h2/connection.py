@@ -150,7 +150,8 @@ class Connection:
         def answered() -> bool:
             return stream.response is not None
 
-        while (sent := self._sent_before(stream)) is not None:
+        # Asked without the lock first: as a rule everything has left at once.
+        while self._pump.unsent and (sent := self._sent_before(stream)) is not None:
             self._wait_writing(stream, functools.partial(self._moved_or, answered, sent), timeout)
         self.wait(stream, answered, timeout)
 
@@ -185,15 +186,15 @@ class Connection:
                 self._run_dry_locked(stream)
             self._wait_for_data(stream, size, timeout)
 
-    def take_all(self, stream: Stream, sink: io.BytesIO, timeout: float | None) -> int:
-        """:meth:`take` everything that is there; returns how many octets that was."""
+    def take_all(self, stream: Stream, sink: io.BytesIO, timeout: float | None) -> bool:
+        """Wait for something and :meth:`take` all there is; whether that was the last of it."""
         while True:
             with self._guard:
                 if moved := stream.buffer.move_to(sink):
                     self._consumed_locked(stream, moved)
-                    return moved
+                    return stream.ended
                 if not _goes_on(stream):
-                    return 0
+                    return True
                 self._run_dry_locked(stream)
             self._wait_for_data(stream, 0, timeout)
 

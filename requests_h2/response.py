@@ -49,8 +49,9 @@ class StreamReader:
         # HTTP/2 has no reason phrase (RFC 9113 section 8.3.2); raise_for_status() prints one.
         self.reason = http.client.responses.get(response.status, "")
         self.msg = http.client.HTTPMessage()
+        self._fields = response.items
         for name, value in response.items:
-            self.msg[name] = value
+            self.msg.set_raw(name, value)
         self.headers = self.msg
 
     @property
@@ -65,7 +66,7 @@ class StreamReader:
         return self._closed
 
     def getheaders(self) -> list[tuple[str, str]]:
-        return self.msg.items()
+        return self._fields
 
     def getheader(self, name: str, default: str | None = None) -> str | None:
         values = self.msg.get_all(name)
@@ -108,12 +109,11 @@ class StreamReader:
     def _read_all(self) -> bytes:
         body = io.BytesIO()  # gives its buffer away without a copy
         try:
-            while self._goes_on() and self._connection.take_all(self._stream, body, self._timeout):
-                pass
+            while self._goes_on():
+                if self._connection.take_all(self._stream, body, self._timeout):
+                    self._finish()
         except StreamFault as fault:
             raise to_urllib3(fault) from fault
-        if not self._closed:
-            self._finish()
         return body.getvalue()
 
     def readinto(self, buffer: Any) -> int:
@@ -146,7 +146,9 @@ class StreamReader:
         """The stream has ended and all of it was read."""
         if self._stream.missing:
             raise IncompleteRead(self._stream.received, self._stream.missing)
-        self.close()
+        if self._stream.sending:
+            self.close()
+        self._closed = True
 
 
 class HTTP2Response(urllib3.HTTPResponse):
@@ -219,7 +221,7 @@ def http2_response(
     """What ``HTTPConnection.getresponse`` makes of an ``http.client.HTTPResponse``."""
     return HTTP2Response(
         body=reader,  # type: ignore[arg-type]  # a file, like http.client's response
-        headers=HTTPHeaderDict(reader.msg.items()),
+        headers=HTTPHeaderDict(reader.getheaders()),
         status=reader.status,
         version=reader.version,
         version_string="HTTP/2",

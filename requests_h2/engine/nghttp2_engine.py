@@ -29,8 +29,6 @@ from ..exceptions import ErrorCode, error_name
 from ..fields import Field, Fields, NeverIndexedField
 from .base import (
     ASSUMED_CONCURRENT_STREAMS,
-    DEFAULT_WINDOW,
-    MAX_FRAME_SIZE,
     MAX_WINDOW,
     ConnectionFailed,
     DataReceived,
@@ -53,29 +51,9 @@ from .frames import (
     PeerError,
     frame_header,
 )
-from .nghttp2_gate import (
-    MAX_CONTINUATIONS,
-    Fault,
-    Gate,
-    Header,
-    OpenStream,
-    increment_of,
-    output_headers,
-)
+from .nghttp2_client import client_connection, error_code
+from .nghttp2_gate import Fault, Gate, Header, OpenStream, number_in, output_headers
 
-# Beyond these ngh2 ends the connection. What ends a stream is decided above.
-_CONFIGURATION = ngh2.Configuration(
-    auto_window_update=True,  # see the module's docstring
-    peer_max_concurrent_streams=ASSUMED_CONCURRENT_STREAMS,
-    max_reserved_remote_streams=0,
-    max_send_header_block_length=1 << 30,  # only the peer's limit counts
-    max_deflate_dynamic_table_size=4096,
-    max_outbound_ack=10_000,  # more than a portion can ask for; those unsent are counted above
-    max_settings=32,  # in one frame (CVE-2020-11080)
-    max_continuations=MAX_CONTINUATIONS,
-    max_inbound_header_list_size=1 << 20,
-    max_inbound_header_count=1 << 15,  # no more fit into that size
-)
 _PORTION = 32_768
 """Octets fed to nghttp2 before its output is taken: half of its stream window until our SETTINGS
 are acknowledged. It gives itself credit then, which counts when the output was taken."""
@@ -89,7 +67,7 @@ class NGHTTP2Engine(Engine):
     def __init__(
         self, *, stream_window: int, connection_window: int, max_header_list_size: int
     ) -> None:
-        self._ngh2 = ngh2.Connection(ngh2.Role.CLIENT, _CONFIGURATION)
+        self._ngh2 = client_connection(stream_window, connection_window, max_header_list_size)
         self._streams: dict[int, OpenStream] = {}
         self._gate = Gate(self._streams)
         self._next_stream_id = 1
@@ -99,23 +77,13 @@ class NGHTTP2Engine(Engine):
         self._max_header_list_size: int | None = None
         self._settings_received = False
         self._settings_acknowledged = False
+        self._last_id = MAX_STREAM_ID  # of the GOAWAY frames that came
         self._events: list[Event] = []
         # Stream and flow-controlled size of each DATA frame whose event has not come yet.
         self._data_frames: deque[tuple[int, int]] = deque()
         self._silent_resets: set[int] = set()  # streams that nghttp2 resets, and the peer need not
         self._done = False  # GOAWAY came and no stream is left: nghttp2 takes nothing any more
         self._failed = False
-        self._ngh2.initiate_connection(
-            {
-                ngh2.Setting.HEADER_TABLE_SIZE: 4096,
-                ngh2.Setting.ENABLE_PUSH: 0,
-                ngh2.Setting.INITIAL_WINDOW_SIZE: stream_window,
-                ngh2.Setting.MAX_FRAME_SIZE: MAX_FRAME_SIZE,
-                ngh2.Setting.MAX_HEADER_LIST_SIZE: max_header_list_size,
-            }
-        )
-        if connection_window > DEFAULT_WINDOW:
-            self._ngh2.set_local_window_size(connection_window)
         self._output = bytearray(self._ngh2.data_to_send())
 
     @property
@@ -209,7 +177,7 @@ class NGHTTP2Engine(Engine):
             try:
                 self._receive(self._gate.complete(data))
                 self._take()
-                self._count_ignored()
+                self._pass_ignored_data()
             except PeerError as error:
                 self._fail(error.code, error.reason, announce=True)
         events, self._events = self._events, []
@@ -218,28 +186,45 @@ class NGHTTP2Engine(Engine):
     def _receive(self, data: memoryview) -> None:
         begin = 0
         for header in self._gate.headers(data):
-            if header.kind == WINDOW_UPDATE and header.stream_id in self._streams:
-                begin = self._feed(data, begin, header.at)  # it may open or close the window
-                fault = self._increment_fault(header, data)
-            else:
-                fault = self._gate.fault(header, data)
+            fault = self._gate.fault(header, data)
+            if header.kind == DATA:
+                self._data_frames.append((header.stream_id, header.size))
+            elif header.kind == WINDOW_UPDATE and header.stream_id in self._streams:
+                begin = self._feed(data, begin, header.at)  # it may change that window
+                fault = fault or self._increment_fault(header, data)
+            elif header.kind == GOAWAY and header.size >= U32.size and fault is None:
+                begin = self._mend_last_id(data, begin, header)
             if fault is not None:
                 begin = self._feed(data, begin, header.at)
                 self._act_on_fault(fault, header.stream_id)
-            if header.kind == DATA:
-                self._data_frames.append((header.stream_id, header.size))
         self._feed(data, begin, self._gate.end)
 
     def _increment_fault(self, header: Header, data: memoryview) -> Fault | None:
         """RFC 9113 sections 6.9 and 6.9.1 end the stream, where nghttp2 ends the connection."""
         if header.size != U32.size or header.stream_id not in self._streams:
             return None
-        increment = increment_of(header, data)
+        increment = number_in(header, data)
         if increment == 0:
             return Fault(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
         if self._ngh2.stream_remote_window_size(header.stream_id) + increment > MAX_WINDOW:
             return Fault(ErrorCode.FLOW_CONTROL_ERROR, "the stream window overflows")
         return None
+
+    def _mend_last_id(self, data: memoryview, begin: int, header: Header) -> int:
+        """Feed a legal last stream id in place of one for which nghttp2 ends the connection.
+
+        It may not rise (RFC 9113 section 6.8): streams that it gave up are not taken back. And
+        streams of even numbers are not ours, so that an even id means the odd one below.
+
+        :returns: how much of ``data`` is done with.
+        """
+        given = number_in(header, data)
+        self._last_id = min(self._last_id, given if given == 0 else (given - 1) | 1)
+        if self._last_id == given:
+            return begin
+        mended = memoryview(U32.pack(self._last_id))
+        end = self._feed(data, begin, header.at + HEADER_SIZE)
+        return end + self._feed(mended, 0, len(mended))
 
     def _act_on_fault(self, fault: Fault, stream_id: int) -> None:
         self._take()  # what nghttp2 made of the frames before comes first
@@ -257,7 +242,7 @@ class NGHTTP2Engine(Engine):
                 self._ngh2.receive_data(part)
             except ngh2.NGH2Error as error:
                 self._act_on_events()
-                raise PeerError(_code_of(error), str(error)) from error
+                raise PeerError(error_code(error), str(error)) from error
             self._act_on_events()
             begin += len(part)
             if begin < end:
@@ -298,40 +283,43 @@ class NGHTTP2Engine(Engine):
     def _data_received(self, event: ngh2.DataReceived) -> None:
         stream_id, size = self._data_frames.popleft()
         while stream_id != event.stream_id:
-            self._count_data(stream_id, b"", size, False)
+            self._pass_data(stream_id, b"", size, False)
             stream_id, size = self._data_frames.popleft()
-        self._count_data(stream_id, event.data, size, event.end_stream)
-
-    def _count_data(self, stream_id: int, data: bytes, size: int, ended: bool) -> None:
-        """Count ``size`` octets of flow control against the windows, and pass the data on."""
-        self._receive_window -= size
-        if self._receive_window < 0:
-            raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, "DATA past the connection window")
         stream = self._streams.get(stream_id)
         if stream is not None:
             stream.receive_window -= size
             if stream.receive_window < 0:
                 text = f"DATA past the window of stream {stream_id}"
                 raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, text)
+        self._pass_data(stream_id, event.data, size, event.end_stream)
+        if event.end_stream:
+            self._ended_by_peer(stream_id)
+
+    def _pass_data(self, stream_id: int, data: bytes, size: int, ended: bool) -> None:
+        self._receive_window -= size
+        if self._receive_window < 0:
+            raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, "DATA past the connection window")
         last = self._events[-1] if self._events else None
         if isinstance(last, DataReceived) and last.stream_id == stream_id and not last.end_stream:
             last.add(data, size, ended)
         else:
             self._events.append(DataReceived(stream_id, [data] if data else [], size, ended))
-        if ended and stream is not None:
-            stream.remote_open = False
-            self._close_if_done(stream_id, stream)
 
-    def _count_ignored(self) -> None:
-        """DATA for which nghttp2 has no event, since its stream was closed, counts all the same."""
+    def _pass_ignored_data(self) -> None:
+        """DATA for which nghttp2 has no event counts for the connection: its stream is over."""
         left = 1 if self._gate.inside_data else 0
         while len(self._data_frames) > left and not self._failed:
             stream_id, size = self._data_frames.popleft()
-            self._count_data(stream_id, b"", size, False)
+            self._pass_data(stream_id, b"", size, False)
 
     def _fields_received(self, stream_id: int, fields: Fields, ended: bool) -> None:
         self._events.append(HeadersReceived(stream_id, fields, ended))
-        if ended and (stream := self._streams.get(stream_id)) is not None:
+        if ended:
+            self._ended_by_peer(stream_id)
+
+    def _ended_by_peer(self, stream_id: int) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is not None:
             stream.remote_open = False
             self._close_if_done(stream_id, stream)
 
@@ -353,7 +341,7 @@ class NGHTTP2Engine(Engine):
         try:
             output = self._ngh2.data_to_send()
         except ngh2.NGH2Error as error:
-            self._fail(_code_of(error), str(error), announce=True)
+            self._fail(error_code(error), str(error), announce=True)
             return
         if output:
             self._take_frames(output)
@@ -412,11 +400,3 @@ class NGHTTP2Engine(Engine):
     def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         self._output += frame_header(kind, flags, stream_id, len(payload))
         self._output += payload
-
-
-def _code_of(error: ngh2.NGH2Error) -> ErrorCode:
-    if isinstance(error, ngh2.DenialOfServiceError):
-        return ErrorCode.ENHANCE_YOUR_CALM
-    if isinstance(error, ngh2.ProtocolError):
-        return ErrorCode.PROTOCOL_ERROR
-    return ErrorCode.INTERNAL_ERROR

@@ -1,8 +1,8 @@
 """A look at the frames of the peer before nghttp2 gets them: at their headers, 9 octets each.
 
 nghttp2 ends the connection for some things that RFC 9113 makes errors of a stream, and says less of
-frames than is promised above the engine. No payload is copied or read here, but the four octets of
-a WINDOW_UPDATE.
+frames than is promised above the engine. No payload is copied, and none is read but the number at
+the beginning of WINDOW_UPDATE and GOAWAY.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from .frames import (
     CONTINUATION,
     DATA,
     END_STREAM,
+    GOAWAY,
     HEADER_SIZE,
     HEADERS,
     MAX_STREAM_ID,
@@ -28,6 +29,7 @@ from .frames import (
 )
 
 MAX_CONTINUATIONS = 63
+_NUMBERED = frozenset((WINDOW_UPDATE, GOAWAY))
 _unpack_header = struct.Struct(">HBBBL").unpack_from
 
 
@@ -100,12 +102,14 @@ class Gate:
         return memoryview(rest + data)
 
     def headers(self, data: memoryview) -> Iterator[Header]:
-        """The frames that begin in ``data``; of WINDOW_UPDATE, those that are there as a whole."""
+        """The frames that begin in ``data``; of WINDOW_UPDATE and GOAWAY, those of whose payload
+        the first number is there too.
+        """
         at, end = self._payload_left, len(data)
         while at + HEADER_SIZE <= end:
             high, low, kind, flags, stream_id = _unpack_header(data, at)
             size = high << 8 | low
-            if kind == WINDOW_UPDATE and size == U32.size and at + HEADER_SIZE + size > end:
+            if kind in _NUMBERED and size >= U32.size and at + HEADER_SIZE + U32.size > end:
                 break
             self._kind = kind
             yield Header(at, kind, flags, stream_id & MAX_STREAM_ID, size)
@@ -147,10 +151,10 @@ class Gate:
         return None
 
 
-def increment_of(header: Header, data: memoryview) -> int:
-    """What a WINDOW_UPDATE says."""
-    increment: int = U32.unpack_from(data, header.at + HEADER_SIZE)[0]
-    return increment & MAX_STREAM_ID
+def number_in(header: Header, data: memoryview) -> int:
+    """The increment of a WINDOW_UPDATE, the last stream id of a GOAWAY."""
+    number: int = U32.unpack_from(data, header.at + HEADER_SIZE)[0]
+    return number & MAX_STREAM_ID
 
 
 def output_headers(data: bytes) -> Iterator[Header]:

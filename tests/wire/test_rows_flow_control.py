@@ -570,7 +570,7 @@ def test_045_goaway_wakes_a_blocked_upload(blocked: Any, window: str) -> None:
     """Its generator cannot be sent again."""
     conn, future, stream_id = blocked(window)
     begin = time.monotonic()
-    conn.goaway(max(0, stream_id - 2), NO_ERROR, b"shutting \x00 down")
+    conn.goaway(stream_id - 1, NO_ERROR, b"shutting \x00 down")
     with pytest.raises(requests.ConnectionError, match=r"NO_ERROR \(0x0\)") as caught:
         future.result(WAIT)
     assert time.monotonic() - begin < PROMPT
