@@ -50,7 +50,7 @@ class Connection:
         self._guard = self._pump.guard
         # All below is guarded by the pump's lock.
         self._engine = engine
-        self._table = StreamTable(engine, origin, self._pump.lock)
+        self._table = StreamTable(engine, origin)
         self._table.reserved = 1
         self._acknowledge_by = Deadline(_SETTINGS_TIMEOUT)
         self._answers: deque[tuple[int, int]] = deque()  # unsent ones: where they end, their size
@@ -101,7 +101,7 @@ class Connection:
 
     def wait_for_slot(self, deadline: Deadline) -> bool:
         """Wait until a stream may be opened here, or never again; false after the deadline."""
-        waiter = Waiter(self._pump.lock)
+        waiter = Waiter()
         with self._guard:
             self._slot_waiters.add(waiter)
         try:
@@ -273,7 +273,7 @@ class Connection:
         self._guard = self._pump.guard
         self._slot_waiters.clear()
         self._given_up.clear()
-        self._table.renew_after_fork(self._pump.lock)
+        self._table.renew_after_fork()
         _open_connections.discard(self)
 
     # -- the pump's owner ------------------------------------------------------------------------

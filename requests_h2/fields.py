@@ -10,7 +10,7 @@ import functools
 import importlib.metadata
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from urllib3.exceptions import InvalidHeader
@@ -20,7 +20,7 @@ from .exceptions import RemoteProtocolError
 
 Field = tuple[bytes, bytes]
 Fields = list[Field]
-Headers = Mapping[Any, Any]
+Headers = Sequence[tuple[Any, Any]]
 """As requests has them: names ``str`` or ``bytes``, values ``str``, ``bytes`` or ``int``."""
 
 # RFC 9110 section 5.6.2: token. Received names must be lowercase (RFC 9113 section 8.2).
@@ -188,7 +188,7 @@ def _regular_fields(headers: Headers) -> tuple[Fields, str | None]:
     fields: Fields = []
     host: str | None = None
     nominated: set[bytes] = set()
-    for key, raw in headers.items():
+    for key, raw in headers:
         if raw == SKIP_HEADER:
             continue
         name = _field_name(key)
@@ -235,14 +235,14 @@ def _values_of(headers: Headers, wanted: bytes) -> list[bytes]:
     """The values of the fields with that lowercase name."""
     size = len(wanted)
     return [
-        _encode(headers[name], "value of ", wanted)
-        for name in headers
+        _encode(value, "value of ", wanted)
+        for name, value in headers
         if len(name) == size and _encode(name, "name").lower() == wanted
     ]
 
 
 def _skipped(headers: Headers) -> set[str]:
-    return {str(name).lower() for name, value in headers.items() if value == SKIP_HEADER}
+    return {str(name).lower() for name, value in headers if value == SKIP_HEADER}
 
 
 def _check_content_length(fields: Fields, known: int | None) -> None:

@@ -33,13 +33,9 @@ class Waiter:
     ``writing`` waiters are also woken when there is room to write.
     """
 
-    __slots__ = ("condition", "writing")
+    __slots__ = ("writing",)
 
-    def __init__(self, lock: threading.Lock) -> None:
-        self.renew(lock)
-
-    def renew(self, lock: threading.Lock) -> None:
-        self.condition = threading.Condition(lock)
+    def __init__(self) -> None:
         self.writing = False
 
 
@@ -109,7 +105,7 @@ class Pump:
         self._transport = transport  # lock
         self._outbound = bytearray()  # lock
         self._read_buffer = memoryview(bytearray(_READ_BUFFER))  # lock
-        self._blocked: dict[Waiter, None] = {}  # lock; in order of arrival
+        self._blocked: dict[Waiter, threading.Condition] = {}  # lock; in order of arrival
         self._pumper = 0  # lock; the thread that has the role, 0 when it is free
         self._pumping_for: Waiter | None = None  # lock; what that thread waits for
         self._polls_writing = False  # lock; whether it polls for room to write
@@ -180,8 +176,8 @@ class Pump:
         self._outbound.clear()
         self._transport.shutdown()
         self._dispose_locked()
-        for waiter in self._blocked:
-            waiter.condition.notify_all()
+        for condition in self._blocked.values():
+            condition.notify_all()
 
     def renew_after_fork(self) -> None:
         """In the child: a free lock, and the descriptor given up without a word to the peer.
@@ -200,14 +196,14 @@ class Pump:
     def wake_locked(self, waiter: Waiter) -> None:
         """Have the thread that waits for this look again."""
         if waiter in self._blocked:
-            waiter.condition.notify_all()
+            self._blocked[waiter].notify_all()
         elif waiter is self._pumping_for:
             self._rouse_locked()
 
     def wake_writers_locked(self) -> None:
-        for waiter in self._blocked:
+        for waiter, condition in self._blocked.items():
             if waiter.writing:
-                waiter.condition.notify_all()
+                condition.notify_all()
         if self._pumping_for is not None and self._pumping_for.writing:
             self._rouse_locked()
 
@@ -240,7 +236,7 @@ class Pump:
                     self._pumper, self._pumping_for = 0, None
                     self._dispose_locked()
                 if self._blocked and not self._pumper:
-                    next(iter(self._blocked)).condition.notify_all()
+                    next(iter(self._blocked.values())).notify_all()
 
     def _pump(self, ready: Callable[[], bool], deadline: Deadline) -> None:
         done = False
@@ -285,9 +281,9 @@ class Pump:
             return
 
     def _block_locked(self, waiter: Waiter, deadline: Deadline) -> None:
-        self._blocked[waiter] = None
+        self._blocked[waiter] = condition = threading.Condition(self.lock)
         try:
-            waiter.condition.wait(deadline.remaining())
+            condition.wait(deadline.remaining())
         finally:
             self._blocked.pop(waiter, None)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 
 from .engine.base import DataReceived, HeadersReceived
@@ -53,13 +52,12 @@ class Stream(Waiter):
     def __init__(
         self,
         stream_id: int,
-        lock: threading.Lock,
         method: str,
         sending: bool,
         proven: bool,
         segments: Segments,
     ) -> None:
-        super().__init__(lock)
+        super().__init__()
         self.proven = proven  # the connection had answered others when this one was opened
         self.id = stream_id
         self.bodiless = method == "HEAD"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -68,13 +67,11 @@ class StreamTable:
     """See the module's docstring.
 
     :param origin: ``host:port``, for messages.
-    :param lock: the connection's, for the streams' conditions.
     """
 
-    def __init__(self, engine: Engine, origin: str, lock: threading.Lock) -> None:
+    def __init__(self, engine: Engine, origin: str) -> None:
         self._engine = engine
         self._origin = origin
-        self._lock = lock
         self._streams: dict[int, Stream] = {}
         self._segments = Segments()
         self._holders: list[Stream] = []  # streams with views of the read buffer
@@ -116,9 +113,7 @@ class StreamTable:
                 "(SETTINGS_MAX_HEADER_LIST_SIZE); send fewer or shorter headers or cookies"
             )
         stream_id = self._engine.open_stream(fields, end_stream=not sending)
-        stream = Stream(
-            stream_id, self._lock, method, sending, proven=self._proven, segments=self._segments
-        )
+        stream = Stream(stream_id, method, sending, proven=self._proven, segments=self._segments)
         self._streams[stream_id] = stream
         self._log("%s: stream %d opened: %s", self._origin, stream_id, method)
         if not self._engine.has_stream_ids:
@@ -184,11 +179,8 @@ class StreamTable:
             for stream in list(self._streams.values()):
                 self._fail(stream, kind, text, error_code, cause=cause)
 
-    def renew_after_fork(self, lock: threading.Lock) -> None:
-        """In a forked child: the streams fail and wait on the new lock; nothing is sent."""
-        self._lock = lock
-        for stream in self._streams.values():
-            stream.renew(lock)
+    def renew_after_fork(self) -> None:
+        """In a forked child: the streams fail; nothing is sent."""
         self.fail(FaultKind.LOCAL, "the connection belongs to the process that forked this one")
         self.reserved = 0
         self.changes = Changes()

@@ -5,7 +5,6 @@ No I/O; Hypothesis makes the steps in CI and Atheris by hand.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -66,7 +65,7 @@ class Drive:
 
     def __init__(self, engine: str) -> None:
         self.engine = new_engine(engine)
-        self.table = StreamTable(self.engine, "stub.invalid:443", threading.Lock())
+        self.table = StreamTable(self.engine, "stub.invalid:443")
         self.client = ClientBytes()
         self.opened: list[Stream] = []
         self.asked: list[list[tuple[bytes, bytes]]] = []
@@ -116,7 +115,7 @@ class Drive:
             assert event.stream_id in [stream.id for stream in self.opened]
 
     def _open(self, step: Open) -> None:
-        fields = request_fields(step.method, TARGET, {"cookie": step.secret, "x-a": "b"}, None)
+        fields = request_fields(step.method, TARGET, [("cookie", step.secret), ("x-a", "b")], None)
         try:
             self.opened.append(self.table.open(fields, step.method, step.sending))
         except (StreamFault, InvalidHeader):

@@ -106,7 +106,7 @@ def test_table_size_changes_stay_within_the_last_settings(engine: str, sizes: li
         subject.receive(memoryview(Wire(SETTINGS, 0, 0, payload).encode()))
     subject.take_output()
     request = fields.RequestTarget("https", "a", "/")
-    asked = fields.request_fields("GET", request, {}, None)
+    asked = fields.request_fields("GET", request, [], None)
     subject.open_stream(asked, end_stream=True)
     sent = bytes(subject.take_output())
     block = sent[9 : 9 + int.from_bytes(sent[:3], "big")]
@@ -138,7 +138,7 @@ def test_a_complete_response_stands_whatever_follows_it(engine: str, late: Wire)
 @pytest.mark.parametrize("value", ["", "x", "+5", "\x0b5", "5\x0c", "5_0", "\xb2"])
 def test_content_length_of_a_request_is_digits(value: str) -> None:
     target = fields.RequestTarget("https", "a", "/")
-    headers = {"Content-Length": value}
+    headers = [("Content-Length", value)]
     with pytest.raises(InvalidHeader):
         fields.declared_length(headers)
     with pytest.raises(InvalidHeader):
