@@ -254,11 +254,12 @@ class H2Engine(Engine):
             self._events.append(DataReceived(stream_id, [], flow_size, False))
             self._refuse(stream_id, ErrorCode.PROTOCOL_ERROR, reason)
         else:
-            stream.receive_window -= flow_size
-            if stream.receive_window < 0:
+            if flow_size > stream.receive_window:
+                self._events.append(DataReceived(*_within(run, stream.receive_window)))
                 raise PeerError(
                     ErrorCode.FLOW_CONTROL_ERROR, f"DATA past the window of stream {stream_id}"
                 )
+            stream.receive_window -= flow_size
             self._events.append(DataReceived(*run))
             if ended:
                 self._end_remote(stream_id, stream)
@@ -384,6 +385,17 @@ class H2Engine(Engine):
     def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes | memoryview) -> None:
         self._output += frame_header(kind, flags, stream_id, len(payload))
         self._output += payload
+
+
+def _within(run: DataRun, window: int) -> DataRun:
+    """The frames before the one that is too much."""
+    fitting = []
+    for part in run.parts:
+        window -= len(part)
+        if window < 0 or len(run.parts) == 1:
+            break
+        fitting.append(part)
+    return DataRun(run.stream_id, fitting, sum(map(len, fitting)), end_stream=False)
 
 
 def _interrupted() -> PeerError:
