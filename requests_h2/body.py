@@ -10,12 +10,11 @@ from requests.utils import super_len
 from urllib3.exceptions import InvalidHeader, UnrewindableBodyError
 from urllib3.util.request import body_to_chunks, rewind_body, set_file_position
 
-from .connection import Connection
+from .connection import WRITE_SIZE, Connection
 from .exceptions import RequestBodyError
 from .fields import Headers, declared_length
 from .stream import Stream
 
-_BLOCK_SIZE = 65_536
 _REUSABLE = (str, bytes, bytearray, memoryview)
 
 
@@ -32,7 +31,7 @@ class RequestBody:
         self._body = body
         self._method = method
         self._position = set_file_position(body, None)
-        known = body_to_chunks(body, method=method, blocksize=_BLOCK_SIZE).content_length
+        known = body_to_chunks(body, method=method, blocksize=WRITE_SIZE).content_length
         declared = declared_length(headers)
         if declared is not None:
             measured = _measure(body) if known is None else known
@@ -87,7 +86,7 @@ class RequestBody:
         return True
 
     def _chunks(self) -> Iterator[memoryview]:
-        chunks = body_to_chunks(self._body, method=self._method, blocksize=_BLOCK_SIZE).chunks
+        chunks = body_to_chunks(self._body, method=self._method, blocksize=WRITE_SIZE).chunks
         iterator = iter(chunks or ())
         while True:
             try:

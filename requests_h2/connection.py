@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .engine.base import Engine
+from .engine.base import FRAME_HEADER, Engine
 from .exceptions import ErrorCode, FaultKind
 from .fields import Field
 from .fork import renew_in_children
@@ -17,7 +17,7 @@ from .pump import Pump, Waiter
 from .stream import Stream
 from .stream_table import State, StreamTable
 from .timeouts import Deadline
-from .tls import Dialled, Transport, is_alert
+from .tls import TLS_RECORD, Dialled, Transport, is_alert
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,8 @@ IDLE_LIMIT = 118.0
 """Seconds after which an unused connection carries no new request: servers and middleboxes drop
 idle ones after two minutes."""
 _SETTINGS_TIMEOUT = 10.0  # seconds (RFC 9113 section 6.5.3 leaves it to us)
+WRITE_SIZE = 4 * (TLS_RECORD - FRAME_HEADER)
+"""Octets of a request body sent at once: with their headers, four frames fill four records."""
 _OUTBOUND_LIMIT = 256 << 10  # octets of requests' DATA that wait for the socket
 _MAX_SILENT_TIMEOUTS = 2  # in a row, without an octet from the peer: one may be a slow answer
 _ANSWER_LIMIT = 64 << 10  # octets of unsent answers that the peer made us queue
@@ -60,8 +62,8 @@ class Connection:
         self._given_up: deque[Stream | None] = deque()
         _open_connections.add(self)
         renew_in_children(self)
-        with self._guard:
-            self._flush_locked()
+        # The preface leaves together with the first request.
+        self._pump.queue_locked(engine.take_output())
 
     @property
     def sock(self) -> Any:
@@ -98,6 +100,7 @@ class Connection:
         with self._guard:
             self._table.reserved -= 1
             self._table.changes.slots = True
+            self._flush_locked()
 
     def wait_for_slot(self, deadline: Deadline) -> bool:
         """Wait until a stream may be opened here, or never again; false after the deadline."""
@@ -218,7 +221,7 @@ class Connection:
         with self._guard:
             if not stream.wants_body:
                 return None
-            size = max(0, min(len(data), self._sendable_locked(stream)))
+            size = max(0, min(len(data), self._sendable_locked(stream), WRITE_SIZE))
             if size or not data:
                 last = end_stream and size == len(data)
                 self._engine.send_data(stream.id, data[:size], last)

@@ -7,7 +7,6 @@ stateful, so a list that fails half-way would corrupt the connection (RFC 9113 s
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import itertools
 import re
 from collections.abc import Iterable, Sequence
@@ -215,6 +214,8 @@ def _regular_fields(headers: Headers) -> tuple[Fields, str | None]:
 
 @functools.cache
 def _default_user_agent() -> bytes:
+    import importlib.metadata  # costs as much to import as this package
+
     return f"python-urllib3/{importlib.metadata.version('urllib3')}".encode()
 
 

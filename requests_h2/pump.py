@@ -18,11 +18,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol
 
+from .outbound import Outbound
 from .timeouts import Deadline
 from .tls import TLS_RECORD, Transport
 
 _READ_BUFFER = 128 << 10  # octets that are handed up at once: few enough for a processor's cache
-_SEND_SIZE = 65_536
 _FILLS_PER_TURN = 4  # of the buffer; then others get the lock
 _MAX_POLL = 3600.0  # seconds; poll(2) takes no more than 2**31 milliseconds
 
@@ -103,7 +103,7 @@ class Pump:
         self.guard = Guard(self.lock, owner)
         self._owner = owner
         self._transport = transport  # lock
-        self._outbound = bytearray()  # lock
+        self._outbound = Outbound()  # lock
         self._read_buffer = memoryview(bytearray(_READ_BUFFER))  # lock
         self._blocked: dict[Waiter, threading.Condition] = {}  # lock; in order of arrival
         self._pumper = 0  # lock; the thread that has the role, 0 when it is free
@@ -132,36 +132,35 @@ class Pump:
         """Whether there is output of which the socket took nothing for so long."""
         return bool(self._outbound) and time.monotonic() - self._moved_at >= seconds
 
-    def queue_locked(self, data: bytearray) -> None:
-        if self._outbound:
-            self._outbound += data
-        else:
-            self._outbound = data
+    def queue_locked(self, data: bytes | bytearray) -> None:
+        if not self._outbound:
             self._moved_at = time.monotonic()
+        self._outbound.append(data)
 
     def flush_locked(self) -> None:
         """Send what the socket takes now."""
         before = self.sent
         while self._outbound and not self._closed:
             try:
-                with memoryview(self._outbound)[:_SEND_SIZE] as part:
-                    size = self._transport.send(part)
+                size = self._transport.send(self._outbound.head)
             except OSError as error:
                 self._write_failed_locked(error)
                 return
             if not size:
                 break
-            del self._outbound[:size]
+            self._outbound.advance(size)
             self.sent += size
         if self.sent > before:
             self._moved_at = time.monotonic()
             self.wake_writers_locked()
 
     def poll_locked(self) -> None:
-        """Read and flush all without waiting, unless another thread is at it anyway."""
+        """Read all there is without waiting, and send what answers it, unless another thread is at
+        it anyway.
+        """
         if not self._pumper and not self._closed and self._readable_locked():
             self._read_locked(to_the_end=True)
-        self.flush_locked()
+            self.flush_locked()
 
     def close_locked(self, *, discard: bool = False) -> None:
         """End the socket. The thread that polls it wakes, and frees the descriptor.
@@ -189,7 +188,7 @@ class Pump:
         self.guard = Guard(self.lock, self._owner)
         self._blocked.clear()
         self._pumper = 0
-        self._outbound = bytearray()
+        self._outbound.clear()
         self._closed = True
         self._dispose_locked()
 

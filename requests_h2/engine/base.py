@@ -21,6 +21,7 @@ from ..fields import Field, Fields
 DEFAULT_WINDOW = 65_535
 """Initial flow-control window before SETTINGS, in octets (RFC 9113 section 6.9.2)."""
 MAX_WINDOW = 2**31 - 1
+FRAME_HEADER = 9  # octets (RFC 9113 section 4.1)
 MAX_FRAME_SIZE = 16_384
 """The largest frame payload we accept, in octets: SETTINGS_MAX_FRAME_SIZE's default."""
 ASSUMED_CONCURRENT_STREAMS = 100
@@ -153,8 +154,8 @@ class Engine(abc.ABC):
         """Take bytes from the peer, in any portions. Never raises for what they hold."""
 
     @abc.abstractmethod
-    def take_output(self) -> bytearray:
-        """The bytes to send since the last call; the caller owns the result."""
+    def take_output(self) -> bytes:
+        """The bytes to send since the last call."""
 
     @abc.abstractmethod
     def open_stream(self, fields: Sequence[Field], end_stream: bool) -> int:
@@ -166,7 +167,9 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def send_data(self, stream_id: int, data: memoryview, end_stream: bool) -> None:
-        """Queue DATA, split into frames; the caller respects :meth:`send_capacity`."""
+        """Queue DATA, split into frames; the caller respects :meth:`send_capacity`, and leaves the
+        data alone until :meth:`take_output`.
+        """
 
     @abc.abstractmethod
     def send_window_update(self, stream_id: int, increment: int) -> None:

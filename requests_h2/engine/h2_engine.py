@@ -105,14 +105,14 @@ class H2Engine(Engine):
         self._send_window = DEFAULT_WINDOW
         self._receive_window = connection_window
         self._reader = FrameReader(MAX_FRAME_SIZE)
-        self._output = bytearray()
+        self._output: list[bytes | memoryview] = []
         self._events: list[Event] = []
         self._block: RawFrame | None = None  # the HEADERS of an unfinished field block
         self._fragments: list[bytes] = []
         self._settings_received = False
         self._settings_acknowledged = False
         self._failed = False
-        self._output += self._h2.data_to_send()
+        self._output.append(self._h2.data_to_send())
         self._frame(WINDOW_UPDATE, 0, 0, U32.pack(connection_window - DEFAULT_WINDOW))
 
     @property
@@ -140,8 +140,11 @@ class H2Engine(Engine):
     def has_stream_ids(self) -> bool:
         return self._next_stream_id <= MAX_STREAM_ID
 
-    def take_output(self) -> bytearray:
-        output, self._output = self._output, bytearray()
+    def take_output(self) -> bytes:
+        if not self._output:
+            return b""
+        output = b"".join(self._output)
+        self._output.clear()
         return output
 
     def open_stream(self, fields: Sequence[Field], end_stream: bool) -> int:
@@ -232,7 +235,7 @@ class H2Engine(Engine):
         elif kind == SETTINGS:
             self._receive_settings(frame)
         elif kind == PING:
-            self._output += feed(self._h2, frame)
+            self._output.append(feed(self._h2, frame))
         elif kind == PUSH_PROMISE:
             raise PeerError(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE although push is disabled")
         # PRIORITY is deprecated, other types are unknown: RFC 9113 sections 5.3.2 and 5.5.
@@ -349,7 +352,7 @@ class H2Engine(Engine):
             raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "too many settings in a frame")
         if frame.flags & ACK and len(frame.payload):
             raise PeerError(ErrorCode.FRAME_SIZE_ERROR, "an acknowledgement with settings")
-        self._output += feed(self._h2, without_unknown_settings(frame))
+        self._output.append(feed(self._h2, without_unknown_settings(frame)))
         if frame.flags & ACK:
             self._settings_acknowledged = True
             return
@@ -383,8 +386,8 @@ class H2Engine(Engine):
             del self._streams[stream_id]
 
     def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes | memoryview) -> None:
-        self._output += frame_header(kind, flags, stream_id, len(payload))
-        self._output += payload
+        self._output.append(frame_header(kind, flags, stream_id, len(payload)))
+        self._output.append(payload)
 
 
 def _within(run: DataRun, window: int) -> DataRun:

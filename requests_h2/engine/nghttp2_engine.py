@@ -84,7 +84,7 @@ class NGHTTP2Engine(Engine):
         self._silent_resets: set[int] = set()  # streams that nghttp2 resets, and the peer need not
         self._done = False  # GOAWAY came and no stream is left: nghttp2 takes nothing any more
         self._failed = False
-        self._output = bytearray(self._ngh2.data_to_send())
+        self._output = [self._ngh2.data_to_send()]
 
     @property
     def open_streams(self) -> int:
@@ -110,8 +110,11 @@ class NGHTTP2Engine(Engine):
     def has_stream_ids(self) -> bool:
         return self._next_stream_id <= MAX_STREAM_ID
 
-    def take_output(self) -> bytearray:
-        output, self._output = self._output, bytearray()
+    def take_output(self) -> bytes:
+        if not self._output:
+            return b""
+        output = b"".join(self._output)
+        self._output.clear()
         return output
 
     # -- commands ----------------------------------------------------------------------------------
@@ -357,9 +360,10 @@ class NGHTTP2Engine(Engine):
             elif header.kind == GOAWAY:
                 self._ended_by_nghttp2(output[header.at + HEADER_SIZE : after])
             if not keep:
-                self._output += output[begin : header.at]
+                self._output.append(output[begin : header.at])
                 begin = after
-        self._output += output[begin:] if begin else output
+        if begin < len(output):
+            self._output.append(output[begin:])
 
     def _reset_by_nghttp2(self, stream_id: int, payload: bytes) -> bool:
         """Whether the peer must hear of it. A stream that was to be reset is forgotten by now."""
@@ -398,5 +402,4 @@ class NGHTTP2Engine(Engine):
                 self._ngh2.reset_stream(stream_id, ErrorCode.NO_ERROR)
 
     def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
-        self._output += frame_header(kind, flags, stream_id, len(payload))
-        self._output += payload
+        self._output.append(frame_header(kind, flags, stream_id, len(payload)) + payload)
