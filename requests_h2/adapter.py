@@ -16,6 +16,7 @@ from .engine.choice import choose
 from .exceptions import HTTP2RequiredError, RequestBodyError
 from .fork import renew_in_children
 from .pool import HTTP2ConnectionPool
+from .response import HTTP2Response
 
 
 class HTTP2Adapter(HTTPAdapter):
@@ -125,7 +126,7 @@ class HTTP2Adapter(HTTPAdapter):
                 'http2="required", but HTTP/2 needs TLS: the URL is http://', request=request
             )
         try:
-            return super().send(request, stream, timeout, verify, cert, proxies)
+            response = super().send(request, stream, timeout, verify, cert, proxies)
         except RequestBodyError as error:
             raise error.original from None
         except HTTP2RequiredError as error:
@@ -133,6 +134,9 @@ class HTTP2Adapter(HTTPAdapter):
         except LocationParseError as error:
             # A host that no DNS name can be; the stock adapter lets urllib3's exception out.
             raise requests.exceptions.InvalidURL(error, request=request) from error
+        if not stream and isinstance(response.raw, HTTP2Response):
+            response.raw.wanted_whole = True
+        return response
 
     def close(self) -> None:
         """Close idle connections; those in use finish their streams and then close."""

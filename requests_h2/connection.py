@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -49,7 +50,7 @@ class Connection:
         self._guard = self._pump.guard
         # All below is guarded by the pump's lock.
         self._engine = engine
-        self._table = StreamTable(engine, origin, self._pump.lock)
+        self._table = StreamTable(engine, origin)
         self._table.reserved = 1
         self._acknowledge_by = Deadline(_SETTINGS_TIMEOUT)
         self._answers: deque[tuple[int, int]] = deque()  # unsent ones: where they end, their size
@@ -100,7 +101,7 @@ class Connection:
 
     def wait_for_slot(self, deadline: Deadline) -> bool:
         """Wait until a stream may be opened here, or never again; false after the deadline."""
-        waiter = Waiter(self._pump.lock)
+        waiter = Waiter()
         with self._guard:
             self._slot_waiters.add(waiter)
         try:
@@ -149,7 +150,8 @@ class Connection:
         def answered() -> bool:
             return stream.response is not None
 
-        while (sent := self._sent_before(stream)) is not None:
+        # Asked without the lock first: as a rule everything has left at once.
+        while self._pump.unsent and (sent := self._sent_before(stream)) is not None:
             self._wait_writing(stream, functools.partial(self._moved_or, answered, sent), timeout)
         self.wait(stream, answered, timeout)
 
@@ -160,29 +162,41 @@ class Connection:
         """
         self._wait(stream, lambda: stream.continued or stream.response is not None, seconds)
 
-    def take_chunks(self, stream: Stream, timeout: float | None) -> deque[bytes]:
-        """The data received since the last call, as it came; empty at the end of the stream.
+    def take(
+        self, stream: Stream, limit: int | None, timeout: float | None, wanted: int = 1
+    ) -> bytes:
+        """Some of what was received, at most ``limit`` octets; empty at the end of the stream.
 
-        :param timeout: seconds to wait for the first octet.
+        :param timeout: seconds to wait for the next octet.
+        :param wanted: octets worth waiting for: fewer come at the end, or when flow control could
+            keep the rest back.
         :raises TimeoutError: when nothing came in time.
         :raises StreamFault: when the stream failed, after its good data was taken.
         """
+        wanted = min(wanted, stream.flow.window_size // 2)
         while True:
             with self._guard:
-                if stream.chunks:
-                    chunks, stream.chunks = stream.chunks, deque()
-                    return chunks
-                if stream.fault is not None:
-                    raise stream.fault
-                if stream.ended:
-                    return deque()
-            self.wait(stream, lambda: bool(stream.chunks), timeout)
+                size = stream.buffer.size
+                if size >= wanted or (size and not stream.open):
+                    data = stream.buffer.take(size if limit is None else limit)
+                    self._consumed_locked(stream, len(data))
+                    return data
+                if not _goes_on(stream):
+                    return b""
+                self._run_dry_locked(stream)
+            self._wait_for_data(stream, size, timeout)
 
-    def consumed(self, stream: Stream, size: int) -> None:
-        """The application has read ``size`` octets of the stream."""
-        with self._guard:
-            self._table.consumed(stream, size)
-            self._flush_locked()
+    def take_all(self, stream: Stream, sink: io.BytesIO, timeout: float | None) -> bool:
+        """Wait for something and :meth:`take` all there is; whether that was the last of it."""
+        while True:
+            with self._guard:
+                if moved := stream.buffer.move_to(sink):
+                    self._consumed_locked(stream, moved)
+                    return stream.ended
+                if not _goes_on(stream):
+                    return True
+                self._run_dry_locked(stream)
+            self._wait_for_data(stream, 0, timeout)
 
     def wants_body(self, stream: Stream) -> bool:
         """Whether there is a use in sending more of the request body.
@@ -259,7 +273,7 @@ class Connection:
         self._guard = self._pump.guard
         self._slot_waiters.clear()
         self._given_up.clear()
-        self._table.renew_after_fork(self._pump.lock)
+        self._table.renew_after_fork()
         _open_connections.discard(self)
 
     # -- the pump's owner ------------------------------------------------------------------------
@@ -273,6 +287,9 @@ class Connection:
             self._table.fail(FaultKind.PROTOCOL, "the server floods us and reads no answers")
         if self._table.state is State.CLOSED:
             self._close_locked()
+
+    def reuse_locked(self) -> None:
+        self._table.keep_data()
 
     def lost_locked(self, error: OSError | None) -> None:
         text = "the server closed the connection" if error is None else f"connection lost: {error}"
@@ -327,6 +344,13 @@ class Connection:
         while self._answers and self._answers[0][0] <= self._pump.sent:
             self._answers.popleft()
         return sum(size for _, size in self._answers) > _ANSWER_LIMIT
+
+    def _wait_for_data(self, stream: Stream, known: int, timeout: float | None) -> None:
+        self.wait(stream, lambda: stream.buffer.size > known, timeout)
+
+    def _consumed_locked(self, stream: Stream, size: int) -> None:
+        if self._table.consumed(stream, size):
+            self._flush_locked()
 
     def _sent_before(self, stream: Stream) -> int | None:
         """Octets sent by now, while more of the request is to leave and nothing came back."""
@@ -386,6 +410,15 @@ class Connection:
         self._table.close(stream, error_code)
         self._flush_locked()
 
+    def _run_dry_locked(self, stream: Stream) -> None:
+        """The application has to wait for data, which is when a window may grow."""
+        if stream.flow.may_grow:
+            size = stream.buffer.size
+            self._pump.poll_locked()  # octets that the kernel holds are no reason to wait
+            if stream.buffer.size == size:
+                self._table.blocked(stream)
+                self._flush_locked()
+
     def _flush_locked(self, stream: Stream | None = None) -> None:
         """Send what the engine has, as far as the socket takes it: for ``stream`` or for anyone."""
         self._pump.queue_locked(self._engine.take_output())
@@ -397,3 +430,13 @@ class Connection:
         self._pump.queue_locked(self._engine.take_output())
         self._pump.close_locked(discard=discard)
         _open_connections.discard(self)
+
+
+def _goes_on(stream: Stream) -> bool:
+    """Whether more may be received.
+
+    :raises StreamFault: when the stream failed.
+    """
+    if stream.fault is not None:
+        raise stream.fault
+    return not stream.ended

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from urllib3.exceptions import InvalidHeader
@@ -19,7 +20,7 @@ from .exceptions import RemoteProtocolError
 
 Field = tuple[bytes, bytes]
 Fields = list[Field]
-Headers = Mapping[Any, Any]
+Headers = Sequence[tuple[Any, Any]]
 """As requests has them: names ``str`` or ``bytes``, values ``str``, ``bytes`` or ``int``."""
 
 # RFC 9110 section 5.6.2: token. Received names must be lowercase (RFC 9113 section 8.2).
@@ -50,6 +51,7 @@ _names_a_secret = re.compile(
     rb"(^|-)(auth|api-?key|token|secret|password|credentials?)(-|$)"
 ).search
 _MAX_STATUS_LENGTH = 3
+_REMEMBERED = 64  # octets
 
 
 class NeverIndexedField(NamedTuple):
@@ -113,24 +115,21 @@ def declared_length(headers: Headers) -> int | None:
 
     :raises urllib3.exceptions.InvalidHeader: when it is no decimal number.
     """
-    for name, value in headers.items():
-        if _encode(name, "name").lower() == b"content-length":
-            return _number(_encode(value, "value of Content-Length").strip(b" \t"))
-    return None
+    values = _values_of(headers, b"content-length")
+    return _number(values[0].strip(b" \t")) if values else None
 
 
 def asks_to_close(headers: Headers) -> bool:
     """Whether the headers say ``Connection: close``, which HTTP/2 cannot say by a field."""
     return any(
-        b"close" in [token.strip().lower() for token in _encode(value, "value").split(b",")]
-        for name, value in headers.items()
-        if _encode(name, "name").lower() == b"connection"
+        b"close" in [token.strip().lower() for token in value.split(b",")]
+        for value in _values_of(headers, b"connection")
     )
 
 
-def list_size(fields: Iterable[Field]) -> int:
+def list_size(fields: Sequence[Field]) -> int:
     """The size that SETTINGS_MAX_HEADER_LIST_SIZE limits (RFC 9113 section 6.5.2), in octets."""
-    return sum(len(name) + len(value) + 32 for name, value in fields)
+    return len(b"".join(itertools.chain.from_iterable(fields))) + 32 * len(fields)
 
 
 def response_fields(received: Iterable[Field]) -> ResponseFields:
@@ -189,14 +188,11 @@ def _regular_fields(headers: Headers) -> tuple[Fields, str | None]:
     fields: Fields = []
     host: str | None = None
     nominated: set[bytes] = set()
-    for key, raw in headers.items():
+    for key, raw in headers:
         if raw == SKIP_HEADER:
             continue
-        name = _encode(key, "name")
-        if not _is_token(name):
-            raise InvalidHeader(f"header name {_shown(name)} is not a token (RFC 9110)")
-        name = name.lower()
-        value = _encode(raw, f"value of {_shown(name)}").strip(b" \t")
+        name = _field_name(key)
+        value = _encode(raw, "value of ", name).strip(b" \t")
         if _has_forbidden(value):
             raise InvalidHeader(f"the value of {_shown(name)} holds CR, LF or NUL")
         if name == b"connection":
@@ -227,8 +223,26 @@ def _is_secret(name: bytes) -> bool:
     return name in _NEVER_INDEXED or _names_a_secret(name) is not None
 
 
+@functools.lru_cache(maxsize=512)
+def _field_name(key: str | bytes) -> bytes:
+    name = _encode(key, "name")
+    if not _is_token(name):
+        raise InvalidHeader(f"header name {_shown(name)} is not a token (RFC 9110)")
+    return name.lower()
+
+
+def _values_of(headers: Headers, wanted: bytes) -> list[bytes]:
+    """The values of the fields with that lowercase name."""
+    size = len(wanted)
+    return [
+        _encode(value, "value of ", wanted)
+        for name, value in headers
+        if len(name) == size and _encode(name, "name").lower() == wanted
+    ]
+
+
 def _skipped(headers: Headers) -> set[str]:
-    return {str(name).lower() for name, value in headers.items() if value == SKIP_HEADER}
+    return {str(name).lower() for name, value in headers if value == SKIP_HEADER}
 
 
 def _check_content_length(fields: Fields, known: int | None) -> None:
@@ -248,17 +262,20 @@ def _number(value: bytes) -> int:
     return int(value)
 
 
-def _encode(text: str | bytes | int, what: str) -> bytes:
+def _encode(text: str | bytes | int, what: str, name: bytes | None = None) -> bytes:
+    """As http.client does; ``what`` and ``name`` are for the message."""
     if isinstance(text, bytes):
         return text
     try:
-        return str(text).encode("latin-1")  # as http.client does
+        return str(text).encode("latin-1")
     except UnicodeEncodeError:
+        what += "" if name is None else _shown(name)
         raise InvalidHeader(
             f"header {what} has characters outside ISO-8859-1; encode it to bytes first"
         ) from None
 
 
+@functools.lru_cache(maxsize=64)
 def _method(method: str | bytes) -> bytes:
     encoded = _encode(method, "method")
     if not _is_token(encoded):
@@ -266,6 +283,7 @@ def _method(method: str | bytes) -> bytes:
     return encoded
 
 
+@functools.lru_cache(maxsize=64)
 def _authority(authority: str) -> bytes:
     encoded = _encode(authority, "Host")
     if not _is_authority(encoded):
@@ -281,14 +299,23 @@ def _path(path: str) -> bytes:
 
 
 def _received_field(name: bytes, value: bytes) -> tuple[str, str]:
-    if not _is_lowercase_token(name):
-        raise RemoteProtocolError(f"field name {_shown(name)} is not a lowercase token")
+    # Long names are not worth remembering, and a peer can make up many.
+    text = (_received_name if len(name) <= _REMEMBERED else _received_name.__wrapped__)(name)
     if _has_control(value):
         raise RemoteProtocolError(f"control character in the value of {_shown(name)}")
-    if name in _CONNECTION_SPECIFIC or (name == b"te" and value != b"trailers"):
+    if name == b"te" and value != b"trailers":
         raise RemoteProtocolError(f"connection-specific field {_shown(name)}")
     # RFC 9113 section 8.2.1 forbids surrounding spaces; curl and browsers strip them.
-    return name.decode("ascii"), value.strip(b" \t").decode("latin-1")
+    return text, value.strip(b" \t").decode("latin-1")
+
+
+@functools.lru_cache(maxsize=512)
+def _received_name(name: bytes) -> str:
+    if not _is_lowercase_token(name):
+        raise RemoteProtocolError(f"field name {_shown(name)} is not a lowercase token")
+    if name in _CONNECTION_SPECIFIC:
+        raise RemoteProtocolError(f"connection-specific field {_shown(name)}")
+    return name.decode("ascii")
 
 
 def _shown(text: bytes) -> str:

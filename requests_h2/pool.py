@@ -16,7 +16,7 @@ from urllib3.util.retry import Retry
 
 from .body import RequestBody
 from .exceptions import FaultKind, HTTP2RequiredError, StreamFault, to_urllib3
-from .fields import RequestTarget, asks_to_close, request_fields
+from .fields import Headers, RequestTarget, asks_to_close, request_fields
 from .fork import renew_in_children
 from .lease import Lease
 from .origin import Origin
@@ -154,7 +154,7 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
         timeout = self._get_timeout(timeout)
         timeout.start_connect()
         response = self._make_http2_request(
-            conn, method, url, body, headers or self.headers, timeout, options
+            conn, method, url, body, list((headers or self.headers).items()), timeout, options
         )
         if response is not None:
             response.retries = retries
@@ -191,7 +191,7 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
         method: str,
         url: str,
         body: Any,
-        headers: Mapping[str, str],
+        headers: Headers,
         timeout: Timeout,
         options: dict[str, bool],
     ) -> HTTP2Response | None:

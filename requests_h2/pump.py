@@ -21,9 +21,9 @@ from typing import Any, Protocol
 from .timeouts import Deadline
 from .tls import TLS_RECORD, Transport
 
-_READ_BUFFER = 65_536
+_READ_BUFFER = 128 << 10  # octets that are handed up at once: few enough for a processor's cache
 _SEND_SIZE = 65_536
-_READS_PER_TURN = 64  # 1 MiB; then others get the lock
+_FILLS_PER_TURN = 4  # of the buffer; then others get the lock
 _MAX_POLL = 3600.0  # seconds; poll(2) takes no more than 2**31 milliseconds
 
 
@@ -33,13 +33,9 @@ class Waiter:
     ``writing`` waiters are also woken when there is room to write.
     """
 
-    __slots__ = ("condition", "writing")
+    __slots__ = ("writing",)
 
-    def __init__(self, lock: threading.Lock) -> None:
-        self.renew(lock)
-
-    def renew(self, lock: threading.Lock) -> None:
-        self.condition = threading.Condition(lock)
+    def __init__(self) -> None:
         self.writing = False
 
 
@@ -47,7 +43,12 @@ class Owner(Protocol):
     """The protocol above a pump. All but ``announce`` are called with the lock held."""
 
     def receive_locked(self, data: memoryview) -> None:
-        """Bytes arrived; answers go through :meth:`Pump.queue_locked`."""
+        """Bytes arrived; answers go through :meth:`Pump.queue_locked`. The view may be used until
+        :meth:`reuse_locked`.
+        """
+
+    def reuse_locked(self) -> None:
+        """What was last received is about to be overwritten."""
 
     def lost_locked(self, error: OSError | None) -> None:
         """The peer closed (``None``) or the connection broke."""
@@ -104,10 +105,11 @@ class Pump:
         self._transport = transport  # lock
         self._outbound = bytearray()  # lock
         self._read_buffer = memoryview(bytearray(_READ_BUFFER))  # lock
-        self._blocked: dict[Waiter, None] = {}  # lock; in order of arrival
+        self._blocked: dict[Waiter, threading.Condition] = {}  # lock; in order of arrival
         self._pumper = 0  # lock; the thread that has the role, 0 when it is free
         self._pumping_for: Waiter | None = None  # lock; what that thread waits for
         self._polls_writing = False  # lock; whether it polls for room to write
+        self._glance: Any = None  # lock; a poll object, which asks for less than a read in vain
         self._drained = True  # whoever pumps, or the lock while nobody does
         self._rouse_in, self._rouse_out = socket.socketpair()
         self._rouse_in.setblocking(False)
@@ -157,7 +159,7 @@ class Pump:
 
     def poll_locked(self) -> None:
         """Read and flush all without waiting, unless another thread is at it anyway."""
-        if not self._pumper:
+        if not self._pumper and not self._closed and self._readable_locked():
             self._read_locked(to_the_end=True)
         self.flush_locked()
 
@@ -174,8 +176,8 @@ class Pump:
         self._outbound.clear()
         self._transport.shutdown()
         self._dispose_locked()
-        for waiter in self._blocked:
-            waiter.condition.notify_all()
+        for condition in self._blocked.values():
+            condition.notify_all()
 
     def renew_after_fork(self) -> None:
         """In the child: a free lock, and the descriptor given up without a word to the peer.
@@ -194,14 +196,14 @@ class Pump:
     def wake_locked(self, waiter: Waiter) -> None:
         """Have the thread that waits for this look again."""
         if waiter in self._blocked:
-            waiter.condition.notify_all()
+            self._blocked[waiter].notify_all()
         elif waiter is self._pumping_for:
             self._rouse_locked()
 
     def wake_writers_locked(self) -> None:
-        for waiter in self._blocked:
+        for waiter, condition in self._blocked.items():
             if waiter.writing:
-                waiter.condition.notify_all()
+                condition.notify_all()
         if self._pumping_for is not None and self._pumping_for.writing:
             self._rouse_locked()
 
@@ -234,23 +236,23 @@ class Pump:
                     self._pumper, self._pumping_for = 0, None
                     self._dispose_locked()
                 if self._blocked and not self._pumper:
-                    next(iter(self._blocked)).condition.notify_all()
+                    next(iter(self._blocked.values())).notify_all()
 
     def _pump(self, ready: Callable[[], bool], deadline: Deadline) -> None:
         done = False
         while not done:
-            if self._drained:
-                self._poll(deadline)
+            roused = self._drained and self._poll(deadline)
             with self.guard:
-                self._calm_locked()
+                if roused:
+                    self._calm_locked()
                 self._read_locked()
                 self.flush_locked()
                 self._polls_writing = bool(self._outbound)
                 done = ready() or self._closed or deadline.expired
 
-    def _poll(self, deadline: Deadline) -> None:
-        """Wait for the socket or to be roused. The descriptors stay valid while this thread has
-        the role: see :meth:`_dispose_locked`.
+    def _poll(self, deadline: Deadline) -> bool:
+        """Wait for the socket or to be roused, and tell whether it was that. The descriptors stay
+        valid while this thread has the role: see :meth:`_dispose_locked`.
         """
         left = deadline.remaining()
         timeout = _MAX_POLL if left is None else min(left, _MAX_POLL)
@@ -259,11 +261,11 @@ class Pump:
         if hasattr(select, "poll"):
             poller = select.poll()
             poller.register(self._transport, select.POLLIN | (select.POLLOUT if write else 0))
-            poller.register(self._rouse_in, select.POLLIN)
-            poller.poll(timeout * 1000)
-        else:
-            mine, rouse = self._transport.fileno(), self._rouse_in.fileno()
-            select.select([mine, rouse], [mine] if write else [], [], timeout)
+            rouse = self._rouse_in.fileno()
+            poller.register(rouse, select.POLLIN)
+            return any(found == rouse for found, _ in poller.poll(timeout * 1000))
+        mine, rouse = self._transport.fileno(), self._rouse_in.fileno()
+        return rouse in select.select([mine, rouse], [mine] if write else [], [], timeout)[0]
 
     def _rouse_locked(self) -> None:
         if self._pumper != threading.get_ident() and not self._closed:
@@ -279,36 +281,55 @@ class Pump:
             return
 
     def _block_locked(self, waiter: Waiter, deadline: Deadline) -> None:
-        self._blocked[waiter] = None
+        self._blocked[waiter] = condition = threading.Condition(self.lock)
         try:
-            waiter.condition.wait(deadline.remaining())
+            condition.wait(deadline.remaining())
         finally:
             self._blocked.pop(waiter, None)
 
-    def _read_locked(self, to_the_end: bool = False) -> None:
-        self._drained = True
-        for _ in range(_READS_PER_TURN):
-            if self._closed:
-                return
-            try:
-                size = self._transport.receive_into(self._read_buffer)
-            except OSError as error:
-                self._owner.lost_locked(error)
-                break
-            if size is None:
-                break
-            if size == 0:
-                self._owner.lost_locked(None)
-                break
-            self.received += size
-            self._owner.receive_locked(self._read_buffer[:size])
-            if size < TLS_RECORD and not to_the_end and not self._more_pending_locked():
-                break  # most likely all: poll is cheaper than a read in vain
-        else:
-            self._drained = False
+    def _readable_locked(self) -> bool:
+        """Whether there is something to read, or might be: asked without waiting."""
+        if not self._drained or self._transport.pending() or not hasattr(select, "poll"):
+            return True
+        if self._glance is None:
+            self._glance = select.poll()
+            self._glance.register(self._transport, select.POLLIN)
+        return bool(self._glance.poll(0))
 
-    def _more_pending_locked(self) -> bool:
-        return not self._closed and self._transport.pending()
+    def _read_locked(self, to_the_end: bool = False) -> None:
+        self._drained = False
+        for _ in range(_FILLS_PER_TURN):
+            if self._closed or self._drained:
+                return
+            size, end = self._fill_locked(to_the_end)
+            if size:
+                self.received += size
+                self._owner.receive_locked(self._read_buffer[:size])
+            if end is not None and not self._closed:
+                self._owner.lost_locked(end if isinstance(end, OSError) else None)
+
+    def _fill_locked(self, to_the_end: bool) -> tuple[int, OSError | EOFError | None]:
+        """Read until the buffer is full or the socket empty, which sets ``_drained``.
+
+        :returns: octets read, and what ended the connection.
+        """
+        self._owner.reuse_locked()
+        receive_into, buffer = self._transport.receive_into, self._read_buffer
+        size = 0
+        while not size or size <= len(buffer) - TLS_RECORD:
+            try:
+                got = receive_into(buffer[size:])
+            except OSError as error:
+                return size, error
+            if got == 0:
+                return size, EOFError()
+            if got is not None:
+                size += got
+                if size >= TLS_RECORD or to_the_end or self._transport.pending():
+                    continue  # else most likely that was all: poll is cheaper than a read in vain
+            self._drained = True
+            break
+        return size, None
 
     def _write_failed_locked(self, error: OSError) -> None:
         # A server may answer and close: what it said before comes first.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import http.client
-from collections import deque
+import io
 from collections.abc import Generator
 from typing import Any
 
 import urllib3
+from requests.models import CONTENT_CHUNK_SIZE
 from urllib3 import HTTPHeaderDict
 from urllib3.exceptions import IncompleteRead
 
@@ -16,7 +17,7 @@ from .connection import Connection
 from .exceptions import RequestBodyError, StreamFault, to_urllib3
 from .stream import Stream
 
-_CREDIT_STEP = 128 << 10  # octets read between two looks at the windows
+_GATHERED = 64 << 10  # octets that are worth waiting for, to be copied once
 
 
 class StreamReader:
@@ -43,17 +44,14 @@ class StreamReader:
         self._upload = upload
         self._timeout = timeout
         self._method = method  # urllib3.util.response.is_response_to_head
-        self._chunks: deque[bytes] = deque()
-        self._offset = 0  # into the first chunk
-        self._uncredited = 0
-        self._at_end = stream.bodiless
         self._closed = False
         self.status = response.status
         # HTTP/2 has no reason phrase (RFC 9113 section 8.3.2); raise_for_status() prints one.
         self.reason = http.client.responses.get(response.status, "")
         self.msg = http.client.HTTPMessage()
+        self._fields = response.items
         for name, value in response.items:
-            self.msg[name] = value
+            self.msg.set_raw(name, value)
         self.headers = self.msg
 
     @property
@@ -68,7 +66,7 @@ class StreamReader:
         return self._closed
 
     def getheaders(self) -> list[tuple[str, str]]:
-        return self.msg.items()
+        return self._fields
 
     def getheader(self, name: str, default: str | None = None) -> str | None:
         values = self.msg.get_all(name)
@@ -76,20 +74,17 @@ class StreamReader:
 
     def read(self, amount: int | None = None) -> bytes:
         """``amount`` octets, fewer only at the end of the body; all of it without an amount."""
-        if amount is not None and amount < 0:
-            amount = None
-        parts = []
-        left = amount
-        while left is None or left > 0:
-            part = self.read1(left)
-            if not part:
-                break
-            parts.append(part)
-            if left is not None:
-                left -= len(part)
-        if amount is None:
-            self.close()
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        if amount is None or amount < 0:
+            return self._read_all()
+        data = self._take(amount, min(amount, _GATHERED))
+        if len(data) == amount or not data:
+            return data
+        parts = [data]
+        left = amount - len(data)
+        while left > 0 and (data := self._take(left, min(left, _GATHERED))):
+            parts.append(data)
+            left -= len(data)
+        return b"".join(parts)
 
     def read1(self, amount: int | None = None) -> bytes:
         """What is there, at least one octet and at most ``amount``; ``b""`` at the end.
@@ -98,20 +93,28 @@ class StreamReader:
         :raises urllib3.exceptions.ProtocolError: when the stream failed.
         :raises urllib3.exceptions.IncompleteRead: when Content-Length promised more.
         """
-        if amount == 0 or self._closed:
+        return self._take(None if amount is None or amount < 0 else amount, 1)
+
+    def _take(self, limit: int | None, wanted: int) -> bytes:
+        if limit == 0 or not self._goes_on():
             return b""
-        if not self._chunks and not self._fill():
-            return b""
-        chunk, offset = self._chunks[0], self._offset
-        size = len(chunk) - offset
-        if amount is not None and 0 <= amount < size:
-            size = amount
-            self._offset += size
-        else:
-            self._chunks.popleft()
-            self._offset = 0
-        self._consumed(size)
-        return chunk if size == len(chunk) else chunk[offset : offset + size]
+        try:
+            data = self._connection.take(self._stream, limit, self._timeout, wanted)
+        except StreamFault as fault:
+            raise to_urllib3(fault) from fault
+        if not data:
+            self._finish()
+        return data
+
+    def _read_all(self) -> bytes:
+        body = io.BytesIO()  # gives its buffer away without a copy
+        try:
+            while self._goes_on():
+                if self._connection.take_all(self._stream, body, self._timeout):
+                    self._finish()
+        except StreamFault as fault:
+            raise to_urllib3(fault) from fault
+        return body.getvalue()
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
@@ -131,32 +134,28 @@ class StreamReader:
             self._closed = True
             self._connection.give_up_later(self._stream)
 
-    def _fill(self) -> bool:
-        if self._at_end:
+    def _goes_on(self) -> bool:
+        """Whether there may be more to read; drives the rest of an upload until there is."""
+        if not self._closed and self._stream.bodiless:
             self.close()
-            return False
-        try:
-            if self._upload is not None and not self._upload.done:
-                self._upload.advance(until=lambda: bool(self._stream.chunks))
-            self._chunks = self._connection.take_chunks(self._stream, self._timeout)
-        except StreamFault as fault:
-            raise to_urllib3(fault) from fault
-        if not self._chunks:
-            self._at_end = True
-            if self._stream.missing:
-                raise IncompleteRead(self._stream.received, self._stream.missing)
-            self.close()
-        return bool(self._chunks)
+        if self._upload is not None and not self._upload.done and not self._closed:
+            self._upload.advance(until=lambda: self._stream.buffer.size > 0)
+        return not self._closed
 
-    def _consumed(self, size: int) -> None:
-        self._uncredited += size
-        if self._uncredited >= _CREDIT_STEP:
-            self._connection.consumed(self._stream, self._uncredited)
-            self._uncredited = 0
+    def _finish(self) -> None:
+        """The stream has ended and all of it was read."""
+        if self._stream.missing:
+            raise IncompleteRead(self._stream.received, self._stream.missing)
+        if self._stream.sending:
+            self.close()
+        self._closed = True
 
 
 class HTTP2Response(urllib3.HTTPResponse):
     """A urllib3 response whose bytes come from a stream."""
+
+    wanted_whole = False
+    """Whether requests reads all of the body itself (``stream=False``)."""
 
     @property
     def trailers(self) -> HTTPHeaderDict:
@@ -169,8 +168,18 @@ class HTTP2Response(urllib3.HTTPResponse):
     ) -> Generator[bytes]:
         """As urllib3 does it over HTTP/1.1, where a Content-Length makes pieces of ``amt`` octets
         and a chunked body comes as it arrives, in pieces of at most ``amt``.
+
+        For ``Response.content``, which would join small pieces, all of it at once; but what is
+        to be decoded comes in pieces, so that an error in it is known at once.
         """
-        if amt is not None and self.length_remaining is not None:
+        if (
+            amt == CONTENT_CHUNK_SIZE
+            and self.wanted_whole
+            and "content-encoding" not in self.headers
+        ):
+            if data := self.read(decode_content=decode_content):
+                yield data
+        elif amt is not None and self.length_remaining is not None:
             yield from super().stream(amt, decode_content)
         elif amt != 0:
             while data := self.read1(amt, decode_content):
@@ -212,7 +221,7 @@ def http2_response(
     """What ``HTTPConnection.getresponse`` makes of an ``http.client.HTTPResponse``."""
     return HTTP2Response(
         body=reader,  # type: ignore[arg-type]  # a file, like http.client's response
-        headers=HTTPHeaderDict(reader.msg.items()),
+        headers=HTTPHeaderDict(reader.getheaders()),
         status=reader.status,
         version=reader.version,
         version_string="HTTP/2",

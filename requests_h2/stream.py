@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections import deque
+from collections.abc import Sequence
 
 from .engine.base import DataReceived, HeadersReceived
 from .exceptions import ErrorCode, RemoteProtocolError, StreamFault
@@ -14,14 +13,14 @@ from .fields import (
     response_fields,
     trailer_fields,
 )
-from .flow_control import STREAM_WINDOW, FlowControlManager
+from .flow_control import STREAM_WINDOW, AdaptiveWindow
 from .pump import Waiter
+from .receive_buffer import ReceiveBuffer, Segments
 
 MAX_HEADER_LIST_SIZE = 256 << 10
 """Received field sections of one kind on one stream, in octets as RFC 9113 section 6.5.2 counts."""
 _MAX_FIELDS = 1000
 _MAX_INFORMATIONAL = 100
-_JOINED_CHUNK = 4096
 
 
 class Stream(Waiter):
@@ -35,7 +34,7 @@ class Stream(Waiter):
         "_informational_size",
         "_received",
         "bodiless",
-        "chunks",
+        "buffer",
         "continued",
         "ended",
         "expected",
@@ -48,21 +47,24 @@ class Stream(Waiter):
         "response",
         "sending",
         "trailers",
-        "uncredited",
     )
 
     def __init__(
-        self, stream_id: int, lock: threading.Lock, method: str, sending: bool, proven: bool
+        self,
+        stream_id: int,
+        method: str,
+        sending: bool,
+        proven: bool,
+        segments: Segments,
     ) -> None:
-        super().__init__(lock)
+        super().__init__()
         self.proven = proven  # the connection had answered others when this one was opened
         self.id = stream_id
         self.bodiless = method == "HEAD"
-        self.flow = FlowControlManager(STREAM_WINDOW)
+        self.flow = AdaptiveWindow(STREAM_WINDOW)
         self.response: ResponseFields | None = None
         self.trailers: list[tuple[str, str]] = []
-        self.chunks: deque[bytes] = deque()
-        self.uncredited = 0  # octets received that the peer has not got back
+        self.buffer = ReceiveBuffer(segments)
         self.expected: int | None = None
         self.leaves_at = 0  # octets the connection will have sent when all that is queued has left
         self.received_before = 0  # octets on the connection when the request was sent
@@ -136,27 +138,27 @@ class Stream(Waiter):
         self.ended = event.end_stream
 
     def receive_data(self, event: DataReceived) -> None:
-        """Take a DATA frame's payload.
+        """Take content.
 
         :raises RemoteProtocolError: when there is more than Content-Length said.
         """
-        size = len(event.data)
+        size = sum(map(len, event.parts))
         if size and self.bodiless:
             raise RemoteProtocolError("content in a response that must not have any")
-        self._received += size
-        if self.expected is not None and self._received > self.expected:
+        if self.expected is not None and self._received + size > self.expected:
+            self._receive_within(self.expected, event.parts)
             raise RemoteProtocolError(f"more than the Content-Length of {self.expected} octets")
-        if size:
-            self._keep(event.data)
-            self.uncredited += size
+        self._received += size
+        self.buffer.add(event.parts, size)
         self.ended = self.ended or event.end_stream
 
-    def _keep(self, data: bytes) -> None:
-        # A window of tiny frames must not cost twenty times its octets in objects.
-        if self.chunks and len(self.chunks[-1]) + len(data) <= _JOINED_CHUNK:
-            self.chunks[-1] += data
-        else:
-            self.chunks.append(data)
+    def _receive_within(self, expected: int, parts: Sequence[memoryview | bytes]) -> None:
+        """Take the frames before the one that is too much."""
+        for part in parts:
+            if self._received + len(part) > expected:
+                break
+            self._received += len(part)
+            self.buffer.add((part,), len(part))
 
     def _count_informational(self, size: int) -> None:
         self._informational_count += 1

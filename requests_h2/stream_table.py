@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -36,6 +35,7 @@ from .exceptions import (
 )
 from .fields import Field, list_size
 from .flow_control import CONNECTION_WINDOW, FlowControlManager
+from .receive_buffer import Segments
 from .stream import Stream
 
 log = logging.getLogger(__name__)
@@ -67,14 +67,14 @@ class StreamTable:
     """See the module's docstring.
 
     :param origin: ``host:port``, for messages.
-    :param lock: the connection's, for the streams' conditions.
     """
 
-    def __init__(self, engine: Engine, origin: str, lock: threading.Lock) -> None:
+    def __init__(self, engine: Engine, origin: str) -> None:
         self._engine = engine
         self._origin = origin
-        self._lock = lock
         self._streams: dict[int, Stream] = {}
+        self._segments = Segments()
+        self._holders: list[Stream] = []  # streams with views of the read buffer
         self._window = FlowControlManager(CONNECTION_WINDOW)
         self._proven = False  # whether it has ever answered a request
         self._end: tuple[FaultKind, str, int | None, OSError | None] | None = None
@@ -113,7 +113,7 @@ class StreamTable:
                 "(SETTINGS_MAX_HEADER_LIST_SIZE); send fewer or shorter headers or cookies"
             )
         stream_id = self._engine.open_stream(fields, end_stream=not sending)
-        stream = Stream(stream_id, self._lock, method, sending, proven=self._proven)
+        stream = Stream(stream_id, method, sending, proven=self._proven, segments=self._segments)
         self._streams[stream_id] = stream
         self._log("%s: stream %d opened: %s", self._origin, stream_id, method)
         if not self._engine.has_stream_ids:
@@ -128,15 +128,25 @@ class StreamTable:
     def close(self, stream: Stream, error_code: int) -> None:
         """Give a stream up: RST_STREAM unless it is over, its unread octets returned."""
         self._engine.reset_stream(stream.id, error_code)
-        stream.chunks.clear()
-        unread, stream.uncredited = stream.uncredited, 0
+        unread = stream.buffer.size
+        stream.buffer.clear()
         self._credit(None, unread)
         self._fail(stream, FaultKind.LOCAL, "closed before its end", error_code)
 
-    def consumed(self, stream: Stream, size: int) -> None:
-        """The application has read ``size`` octets."""
-        stream.uncredited -= size
-        self._credit(stream, size)
+    def consumed(self, stream: Stream, size: int) -> bool:
+        """The application has read ``size`` octets; whether that gave credit to the peer."""
+        return self._credit(stream, size)
+
+    def keep_data(self) -> None:
+        """The buffer that was received into is about to be used again."""
+        for stream in self._holders:
+            stream.buffer.keep()
+        self._holders.clear()
+
+    def blocked(self, stream: Stream) -> None:
+        """The application has read all there is and has to wait."""
+        if stream.open and (increment := stream.flow.blocked()):
+            self._engine.send_window_update(stream.id, increment)
 
     def drain(self, reason: str) -> None:
         """Take no new streams."""
@@ -169,11 +179,8 @@ class StreamTable:
             for stream in list(self._streams.values()):
                 self._fail(stream, kind, text, error_code, cause=cause)
 
-    def renew_after_fork(self, lock: threading.Lock) -> None:
-        """In a forked child: the streams fail and wait on the new lock; nothing is sent."""
-        self._lock = lock
-        for stream in self._streams.values():
-            stream.renew(lock)
+    def renew_after_fork(self) -> None:
+        """In a forked child: the streams fail; nothing is sent."""
         self.fail(FaultKind.LOCAL, "the connection belongs to the process that forked this one")
         self.reserved = 0
         self.changes = Changes()
@@ -210,13 +217,15 @@ class StreamTable:
         if stream is None:
             self._credit(None, event.flow_size)
             return
-        held = stream.uncredited
+        held = stream.buffer.size
         try:
             stream.receive_data(event)
         except RemoteProtocolError as error:
             self._refuse(stream, error)
         # Padding, and data that nobody will read, goes back at once.
-        self._credit(stream, event.flow_size - (stream.uncredited - held))
+        self._holders.append(stream)
+        if unkept := event.flow_size - (stream.buffer.size - held):
+            self._credit(stream, unkept)
         self._settle(stream)
 
     def _reset_received(self, event: StreamReset) -> None:
@@ -315,14 +324,16 @@ class StreamTable:
             stream.received,
         )
 
-    def _credit(self, stream: Stream | None, size: int) -> None:
-        increment = self._window.consumed(size)
-        if increment:
+    def _credit(self, stream: Stream | None, size: int) -> bool:
+        """Count octets that are consumed or discarded; whether a WINDOW_UPDATE was queued."""
+        credited = False
+        if increment := self._window.consumed(size):
             self._engine.send_window_update(0, increment)
-        if stream is not None and stream.open:
-            increment = stream.flow.consumed(size)
-            if increment:
-                self._engine.send_window_update(stream.id, increment)
+            credited = True
+        if stream is not None and stream.open and (increment := stream.flow.consumed(size)):
+            self._engine.send_window_update(stream.id, increment)
+            credited = True
+        return credited
 
     def note_timeout(self, stream: Stream, seconds: float | None) -> None:
         self._log("%s: stream %d: timed out after %s s", self._origin, stream.id, seconds)

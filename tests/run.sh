@@ -12,6 +12,7 @@ need_package h2o h2o
 need_package apache2 apache2
 need_package caddy caddy
 need_package node nodejs
+need_package curl curl
 install_packages
 make_venv .venv-test '.[test]'
 exec .venv-test/bin/python -m pytest "$@"

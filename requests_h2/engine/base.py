@@ -35,13 +35,33 @@ class HeadersReceived(NamedTuple):
     end_stream: bool
 
 
-class DataReceived(NamedTuple):
-    """One DATA frame. ``flow_size`` is its flow-controlled length, padding included."""
+class DataReceived:
+    """The payloads of DATA frames of one stream that came together, one part a frame.
 
-    stream_id: int
-    data: bytes
-    flow_size: int
-    end_stream: bool
+    The parts may be views that are valid until the engine receives again. ``flow_size`` is the
+    flow-controlled length, padding included.
+    """
+
+    __slots__ = ("end_stream", "flow_size", "parts", "stream_id")
+
+    def __init__(
+        self,
+        stream_id: int,
+        parts: list[memoryview | bytes],
+        flow_size: int,
+        end_stream: bool,
+    ) -> None:
+        self.stream_id = stream_id
+        self.parts = parts
+        self.flow_size = flow_size
+        self.end_stream = end_stream
+
+    def add(self, part: bytes, flow_size: int, end_stream: bool) -> None:
+        """One more frame."""
+        if part:
+            self.parts.append(part)
+        self.flow_size += flow_size
+        self.end_stream = end_stream
 
 
 class StreamReset(NamedTuple):

@@ -13,9 +13,11 @@ PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(5, 10)
 END_STREAM = ACK = 0x1
 END_HEADERS = 0x4
 PADDED = 0x8
+PRIORITY_FLAG = 0x20
 
 HEADER_SIZE = 9
 SETTING_SIZE = 6
+_PRIORITY_SIZE = 5
 MAX_STREAM_ID = 2**31 - 1
 U32 = struct.Struct(">L")
 _LAST_KNOWN_SETTING = 6
@@ -31,17 +33,30 @@ class PeerError(Exception):
         self.reason = reason
 
 
-class Frame(NamedTuple):
-    """One whole frame; the view is valid until the next one is asked for."""
+class RawFrame(NamedTuple):
+    """One frame as it came; the payload is a view that is valid until the next one is asked for."""
 
     kind: int
     flags: int
     stream_id: int
-    view: memoryview
+    payload: memoryview
 
-    @property
-    def payload(self) -> memoryview:
-        return self.view[HEADER_SIZE:]
+    def whole(self) -> bytes:
+        """Header and payload."""
+        header = frame_header(self.kind, self.flags, self.stream_id, len(self.payload))
+        return header + self.payload
+
+
+class DataRun(NamedTuple):
+    """DATA frames of one stream that came one after the other: servers send many small ones.
+
+    The parts are their payloads without padding; ``flow_size`` counts it (RFC 9113 section 6.9.1).
+    """
+
+    stream_id: int
+    parts: list[memoryview | bytes]
+    flow_size: int
+    end_stream: bool
 
 
 class FrameReader:
@@ -53,39 +68,93 @@ class FrameReader:
 
     def __init__(self, max_size: int) -> None:
         self._max_size = max_size
-        self._buffer = b""
+        self._partial = bytearray()  # a frame that the data so far did not complete
         self._started = False
 
-    def frames(self, data: memoryview) -> Iterator[Frame]:
+    def frames(self, data: memoryview) -> Iterator[RawFrame | DataRun]:
         """Yield the frames that ``data`` completes.
 
         :raises PeerError: after the good frames before the fault were yielded.
         """
-        view = memoryview(self._buffer + data) if self._buffer else data
-        while len(view) >= HEADER_SIZE:
-            end = HEADER_SIZE + self._payload_size(view)
-            if end > len(view):
-                break
-            stream_id = U32.unpack_from(view, 5)[0] & MAX_STREAM_ID
-            yield Frame(view[3], view[4], stream_id, view[:end])
-            view = view[end:]
-        self._buffer = bytes(view)
+        at, end = 0, len(data)
+        if self._partial:
+            at = self._complete(data)
+            if at < 0:
+                return
+            whole, self._partial = self._partial, bytearray()
+            yield from self._frames(memoryview(whole), 0, len(whole))
+        yield from self._frames(data, at, end)
 
-    def _payload_size(self, view: memoryview) -> int:
-        size = view[0] << 16 | view[1] << 8 | view[2]
+    def _frames(self, data: memoryview, at: int, end: int) -> Iterator[RawFrame | DataRun]:
+        while end - at >= HEADER_SIZE:
+            high, low, kind, flags, stream_id = _HEADER.unpack_from(data, at)
+            size = high << 8 | low
+            if size > self._max_size or not self._started:
+                self._check(bytes(data[at : at + HEADER_SIZE]))
+            start, stop = at + HEADER_SIZE, at + HEADER_SIZE + size
+            if stop > end:
+                break
+            frame = RawFrame(kind, flags, stream_id & MAX_STREAM_ID, data[start:stop])
+            at = stop
+            if kind == DATA:
+                run, at = self._run(frame, data, at, end)
+                yield run
+            else:
+                yield frame
+        if at < end:
+            self._partial += data[at:end]
+
+    def _run(self, first: RawFrame, data: memoryview, at: int, end: int) -> tuple[DataRun, int]:
+        """A DATA frame with those that follow it on its stream, and where they end."""
+        _, flags, wanted, payload = first
+        parts: list[memoryview | bytes] = [unpadded(first)]
+        flow_size = len(payload)
+        while not flags & END_STREAM and end - at >= HEADER_SIZE:
+            high, low, kind, flags_of_next, stream_id = _HEADER.unpack_from(data, at)
+            size = high << 8 | low
+            start, stop = at + HEADER_SIZE, at + HEADER_SIZE + size
+            if kind != DATA or stream_id & MAX_STREAM_ID != wanted or flags_of_next & PADDED:
+                break
+            if stop > end or size > self._max_size:
+                break
+            if size:
+                parts.append(data[start:stop])
+                flow_size += size
+            flags, at = flags_of_next, stop
+        return DataRun(wanted, parts, flow_size, flags & END_STREAM != 0), at
+
+    def _complete(self, data: memoryview) -> int:
+        """Add to the frame that was begun; where the next one starts, negative if none does."""
+        partial = self._partial
+        at = 0
+        if len(partial) < HEADER_SIZE:
+            at = HEADER_SIZE - len(partial)
+            partial += data[:at]
+            if len(partial) < HEADER_SIZE:
+                return -1
+            self._check(bytes(partial))
+        stop = at + HEADER_SIZE + _size(partial) - len(partial)
+        partial += data[at:stop]
+        return stop if stop <= len(data) else -1
+
+    def _check(self, header: bytes) -> None:
         if not self._started:
             # RFC 9113 section 3.4: the server's preface is a SETTINGS frame.
-            if bytes(view[:5]) == b"HTTP/":
+            if header[:5] == b"HTTP/":
                 raise PeerError(
                     ErrorCode.PROTOCOL_ERROR,
                     "the answer to the HTTP/2 preface looks like HTTP/1.1",
                 )
-            if view[3] != SETTINGS or view[4] & ACK:
+            if header[3] != SETTINGS or header[4] & ACK:
                 raise PeerError(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
             self._started = True
-        if size > self._max_size:
-            raise PeerError(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {size} octets")
-        return size
+        if _size(header) > self._max_size:
+            raise PeerError(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {_size(header)} octets")
+
+
+def _size(header: bytes | bytearray) -> int:
+    """Octets of the payload that a frame header announces."""
+    return header[0] << 16 | header[1] << 8 | header[2]
 
 
 def frame_header(kind: int, flags: int, stream_id: int, size: int) -> bytes:
@@ -93,19 +162,18 @@ def frame_header(kind: int, flags: int, stream_id: int, size: int) -> bytes:
     return _HEADER.pack(size >> 8, size & 0xFF, kind, flags, stream_id)
 
 
-def u32_payload(frame: Frame, what: str) -> int:
+def u32_payload(frame: RawFrame, what: str) -> int:
     """The number that is the whole payload of RST_STREAM and WINDOW_UPDATE.
 
     :raises PeerError: FRAME_SIZE_ERROR when the payload is not four octets.
     """
-    payload = frame.payload
-    if len(payload) != U32.size:
-        raise PeerError(ErrorCode.FRAME_SIZE_ERROR, f"{what} of {len(payload)} octets")
-    value: int = U32.unpack(payload)[0]
+    if len(frame.payload) != U32.size:
+        raise PeerError(ErrorCode.FRAME_SIZE_ERROR, f"{what} of {len(frame.payload)} octets")
+    value: int = U32.unpack(frame.payload)[0]
     return value
 
 
-def without_unknown_settings(frame: Frame) -> Frame:
+def without_unknown_settings(frame: RawFrame) -> RawFrame:
     """A SETTINGS frame as if the peer had sent only what RFC 9113 section 6.5.2 defines.
 
     The rest must be ignored; an engine may keep it, for ever.
@@ -118,11 +186,10 @@ def without_unknown_settings(frame: Frame) -> Frame:
         for start in range(0, len(payload), SETTING_SIZE)
         if 1 <= payload[start] << 8 | payload[start + 1] <= _LAST_KNOWN_SETTING
     )
-    header = frame_header(frame.kind, frame.flags, frame.stream_id, len(known))
-    return frame._replace(view=memoryview(header + known))
+    return frame._replace(payload=memoryview(known))
 
 
-def unpadded(frame: Frame) -> memoryview:
+def unpadded(frame: RawFrame) -> memoryview:
     """The payload of a DATA or HEADERS frame without its padding (RFC 9113 section 6.1).
 
     :raises PeerError: when the padding is longer than the payload.
@@ -135,15 +202,16 @@ def unpadded(frame: Frame) -> memoryview:
     return payload[1 : len(payload) - payload[0]]
 
 
-def without_padding(frame: Frame) -> Frame:
-    """A HEADERS frame as if it had not been padded; any other frame as it is.
+def block_fragment(frame: RawFrame) -> memoryview:
+    """The piece of a field block in a HEADERS or CONTINUATION frame.
 
-    hyperframe takes padding that leaves no fragment for an error; it is legal before CONTINUATION.
-
-    :raises PeerError: when the padding is longer than the payload.
+    :raises PeerError: when padding or priority do not fit (RFC 9113 section 6.2).
     """
-    if frame.kind != HEADERS or not frame.flags & PADDED:
-        return frame
-    payload, flags = bytes(unpadded(frame)), frame.flags & ~PADDED
-    header = frame_header(frame.kind, flags, frame.stream_id, len(payload))
-    return frame._replace(flags=flags, view=memoryview(header + payload))
+    if frame.kind != HEADERS:
+        return frame.payload
+    payload = unpadded(frame)
+    if not frame.flags & PRIORITY_FLAG:
+        return payload
+    if len(payload) < _PRIORITY_SIZE:
+        raise PeerError(ErrorCode.FRAME_SIZE_ERROR, "HEADERS too short for its priority")
+    return payload[_PRIORITY_SIZE:]

@@ -1,19 +1,21 @@
 """The engine on python-hyper's h2 and hpack.
 
-h2 gets the frames that change its state in small numbers (HEADERS, CONTINUATION, SETTINGS, PING)
-and does HPACK, the settings handshake and the order of field sections. This module splits the
-input at the 9-byte frame header and keeps the rest to itself, each for a reason:
+h2 keeps the connection's settings: it writes the preface, and gets the SETTINGS and PING frames,
+which are rare. This module splits the input at the 9-byte frame header and keeps the rest to
+itself, each for a reason:
 
 - DATA and WINDOW_UPDATE: h2 spends most of its time per frame on a disabled trace log, and its
   windows cannot be larger than it advertises. Both windows are counted here.
+- HEADERS and CONTINUATION: h2 ends the connection for what RFC 9113 makes an error of one stream,
+  and half the time of a small exchange went into its copy of the stream states kept here. Field
+  blocks go through hpack, in ``field_blocks``; what the fields mean is checked in
+  ``requests_h2.fields``, more strictly than h2 does.
 - GOAWAY: it would close h2's state machine, after which accepted streams fail, output is thrown
   away and neither PING nor RST_STREAM can be sent.
-- RST_STREAM and PUSH_PROMISE: they need nothing of h2 but to forget a stream, or are errors.
+- RST_STREAM and PUSH_PROMISE: they only end a stream, or are errors.
 
 h2 is fed one whole frame at a time, because it drops the events of good frames that precede a bad
-one. It validates no field: ``requests_h2.fields`` does, more strictly, and an error there ends a
-stream where h2 would end the connection. Since h2 does not see DATA, a stream that has ended is
-closed in h2 by ``reset_stream`` with its output dropped. Only public names of h2 are used.
+one. Only public names of h2 and hpack are used.
 """
 
 from __future__ import annotations
@@ -21,15 +23,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from h2.connection import ConnectionState
-from h2.events import Event as H2Event
-from h2.events import InformationalResponseReceived, ResponseReceived, TrailersReceived
-from h2.exceptions import H2Error, ProtocolError
 from h2.settings import SettingCodes
-from hpack import NeverIndexedHeaderTuple
 
 from ..exceptions import ErrorCode
-from ..fields import Field, NeverIndexedField
+from ..fields import Field, Fields
 from .base import (
     ASSUMED_CONCURRENT_STREAMS,
     DEFAULT_WINDOW,
@@ -44,6 +41,7 @@ from .base import (
     SendWindowOpened,
     StreamReset,
 )
+from .field_blocks import FieldBlockDecoder, encode_fields, keep_hpack_quiet, limit_encoder_table
 from .frames import (
     ACK,
     CONTINUATION,
@@ -60,20 +58,20 @@ from .frames import (
     SETTINGS,
     U32,
     WINDOW_UPDATE,
-    Frame,
+    DataRun,
     FrameReader,
     PeerError,
+    RawFrame,
+    block_fragment,
     frame_header,
     u32_payload,
-    unpadded,
-    without_padding,
     without_unknown_settings,
 )
-from .h2_client import client_connection, connection_error, limit_encoder_table
+from .h2_client import client_connection, feed
 
-_MAX_CONTINUATIONS = 63  # h2 ends the connection at 64 frames a block, HEADERS included
+_MAX_CONTINUATIONS = 63  # in a block after its HEADERS
 _MAX_SETTINGS = 32  # in one frame, as nghttp2 (CVE-2020-11080)
-_MAX_DATA_PAYLOAD = 65_536
+_MAX_FRAME_SENT = 65_536  # octets of payload, whatever the peer allows
 
 
 class _Stream:
@@ -97,7 +95,10 @@ class H2Engine(Engine):
     def __init__(
         self, *, stream_window: int, connection_window: int, max_header_list_size: int
     ) -> None:
+        keep_hpack_quiet()
         self._h2 = client_connection(stream_window, max_header_list_size)
+        self._encoder = self._h2.encoder
+        self._h2.decoder = self._decoder = FieldBlockDecoder()
         self._streams: dict[int, _Stream] = {}
         self._next_stream_id = 1
         self._stream_window = stream_window
@@ -106,12 +107,11 @@ class H2Engine(Engine):
         self._reader = FrameReader(MAX_FRAME_SIZE)
         self._output = bytearray()
         self._events: list[Event] = []
-        self._block_stream = 0  # the stream of an unfinished field block
-        self._continuations = 0
+        self._block: RawFrame | None = None  # the HEADERS of an unfinished field block
+        self._fragments: list[bytes] = []
         self._settings_received = False
         self._settings_acknowledged = False
         self._failed = False
-        self._h2.initiate_connection()
         self._output += self._h2.data_to_send()
         self._frame(WINDOW_UPDATE, 0, 0, U32.pack(connection_window - DEFAULT_WINDOW))
 
@@ -146,12 +146,15 @@ class H2Engine(Engine):
 
     def open_stream(self, fields: Sequence[Field], end_stream: bool) -> int:
         stream_id = self._next_stream_id
-        self._h2.send_headers(
-            stream_id,
-            [NeverIndexedHeaderTuple(*f) if type(f) is NeverIndexedField else f for f in fields],
-            end_stream=end_stream,
-        )
-        self._output += self._h2.data_to_send()
+        block = encode_fields(self._encoder, fields)
+        limit = min(self._h2.max_outbound_frame_size, _MAX_FRAME_SENT)
+        last = len(block) <= limit
+        flags = (END_STREAM if end_stream else 0) | (END_HEADERS if last else 0)
+        self._frame(HEADERS, flags, stream_id, block[:limit])
+        for start in range(limit, len(block), limit):
+            last = start + limit >= len(block)
+            fragment = block[start : start + limit]
+            self._frame(CONTINUATION, END_HEADERS if last else 0, stream_id, fragment)
         self._next_stream_id += 2
         self._streams[stream_id] = _Stream(
             not end_stream, self._h2.remote_settings.initial_window_size, self._stream_window
@@ -166,7 +169,7 @@ class H2Engine(Engine):
         stream = self._streams.get(stream_id)
         if stream is None or not stream.local_open:
             return
-        limit = min(self._h2.max_outbound_frame_size, _MAX_DATA_PAYLOAD)
+        limit = min(self._h2.max_outbound_frame_size, _MAX_FRAME_SENT)
         size = len(data)
         stream.send_window -= size
         self._send_window -= size
@@ -190,35 +193,38 @@ class H2Engine(Engine):
     def reset_stream(self, stream_id: int, error_code: int) -> None:
         if stream_id in self._streams:
             self._frame(RST_STREAM, 0, stream_id, U32.pack(error_code))
-            self._forget(stream_id)
+            del self._streams[stream_id]
 
     def go_away(self, error_code: int) -> None:
         # No stream of the peer's was ever processed: push is not accepted.
         self._frame(GOAWAY, 0, 0, U32.pack(0) + U32.pack(error_code))
 
     def receive(self, data: memoryview) -> list[Event]:
-        self._events = events = list[Event]()
         if self._failed:
-            return events
+            return []
         try:
             for frame in self._reader.frames(data):
-                self._receive_frame(frame)
+                if isinstance(frame, DataRun):
+                    self._receive_data(frame)
+                else:
+                    self._receive_frame(frame)
         except PeerError as error:
             self._failed = True
             self.go_away(error.code)
-            events.append(ConnectionFailed(error.code, error.reason))
+            self._events.append(ConnectionFailed(error.code, error.reason))
+        events, self._events = self._events, []
         return events
 
-    def _receive_frame(self, frame: Frame) -> None:
-        kind = frame.kind
-        if self._block_stream and (kind != CONTINUATION or frame.stream_id != self._block_stream):
-            raise PeerError(ErrorCode.PROTOCOL_ERROR, "a frame inside a field block")
-        if kind == DATA:
-            self._receive_data(frame)
-        elif kind == WINDOW_UPDATE:
+    def _receive_frame(self, frame: RawFrame) -> None:
+        kind, block = frame.kind, self._block
+        if block is not None and (kind != CONTINUATION or frame.stream_id != block.stream_id):
+            raise _interrupted()
+        if kind == WINDOW_UPDATE:
             self._receive_window_update(frame)
-        elif kind in (HEADERS, CONTINUATION):
-            self._receive_field_block(frame)
+        elif kind == HEADERS:
+            self._receive_headers(frame)
+        elif kind == CONTINUATION:
+            self._receive_continuation(frame)
         elif kind == RST_STREAM:
             self._receive_rst_stream(frame)
         elif kind == GOAWAY:
@@ -226,25 +232,26 @@ class H2Engine(Engine):
         elif kind == SETTINGS:
             self._receive_settings(frame)
         elif kind == PING:
-            self._feed(frame)
+            self._output += feed(self._h2, frame)
         elif kind == PUSH_PROMISE:
             raise PeerError(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE although push is disabled")
         # PRIORITY is deprecated, other types are unknown: RFC 9113 sections 5.3.2 and 5.5.
 
-    def _receive_data(self, frame: Frame) -> None:
-        stream_id, flow_size = frame.stream_id, len(frame.payload)
+    def _receive_data(self, run: DataRun) -> None:
+        stream_id, _, flow_size, ended = run
+        if self._block is not None:
+            raise _interrupted()
         self._receive_window -= flow_size
         if self._receive_window < 0:
             raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, "DATA past the connection window")
-        data = unpadded(frame)
         stream = self._streams.get(stream_id)
         if stream is None:
             self._require_known(stream_id, "DATA")
             # In flight when the stream was closed here: it counts for the connection only.
-            self._events.append(DataReceived(stream_id, b"", flow_size, False))
+            self._events.append(DataReceived(stream_id, [], flow_size, False))
         elif not stream.has_response or not stream.remote_open:
             reason = "DATA after END_STREAM" if stream.has_response else "DATA before HEADERS"
-            self._events.append(DataReceived(stream_id, b"", flow_size, False))
+            self._events.append(DataReceived(stream_id, [], flow_size, False))
             self._refuse(stream_id, ErrorCode.PROTOCOL_ERROR, reason)
         else:
             stream.receive_window -= flow_size
@@ -252,12 +259,11 @@ class H2Engine(Engine):
                 raise PeerError(
                     ErrorCode.FLOW_CONTROL_ERROR, f"DATA past the window of stream {stream_id}"
                 )
-            ended = bool(frame.flags & END_STREAM)
-            self._events.append(DataReceived(stream_id, bytes(data), flow_size, ended))
+            self._events.append(DataReceived(*run))
             if ended:
                 self._end_remote(stream_id, stream)
 
-    def _receive_window_update(self, frame: Frame) -> None:
+    def _receive_window_update(self, frame: RawFrame) -> None:
         stream_id = frame.stream_id
         increment = u32_payload(frame, "WINDOW_UPDATE") & MAX_WINDOW
         if stream_id == 0:
@@ -277,68 +283,54 @@ class H2Engine(Engine):
             stream.send_window += increment
         self._events.append(SendWindowOpened())
 
-    def _receive_field_block(self, frame: Frame) -> None:
-        stream_id = frame.stream_id
-        frame = without_padding(frame)
-        if frame.kind == CONTINUATION:
-            if not self._block_stream:
-                raise PeerError(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
-            self._continuations += 1
-            if self._continuations > _MAX_CONTINUATIONS:
-                raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "too many CONTINUATION frames")
+    def _receive_headers(self, frame: RawFrame) -> None:
+        self._require_known(frame.stream_id, "HEADERS")
+        fragment = bytes(block_fragment(frame))
+        if frame.flags & END_HEADERS:
+            self._fields_received(frame, self._decoder.decode_fields(fragment))
         else:
-            self._require_known(stream_id, "HEADERS")
-            self._continuations = 0
-        self._block_stream = 0 if frame.flags & END_HEADERS else stream_id
-        try:
-            events = self._h2.receive_data(bytes(frame.view))
-        except ProtocolError as error:
-            self._field_block_failed(stream_id, error)
-        else:
-            # On a closed stream h2 queues RST_STREAM again; RFC 9113 section 5.4.2 allows one.
-            self._h2.clear_outbound_data_buffer()
-            if not self._block_stream:
-                self._fields_received(stream_id, events)
+            self._block, self._fragments = frame, [fragment]
 
-    def _field_block_failed(self, stream_id: int, error: ProtocolError) -> None:
-        fatal = connection_error(error)
-        if fatal is not None:
-            raise fatal from error
-        if self._block_stream:
-            # The block goes on, so none of it has reached HPACK yet.
-            raise PeerError(error.error_code, str(error)) from error
-        # Everything else h2 finds after decoding, so HPACK is intact and RFC 9113 section 5.4.2
-        # wants only the stream ended. h2 has closed itself and queued a GOAWAY: undo both.
-        self._h2.state_machine.state = ConnectionState.CLIENT_OPEN
-        self._h2.clear_outbound_data_buffer()
-        # h2 quotes values after a colon: they are not for messages.
-        self._refuse(stream_id, ErrorCode.PROTOCOL_ERROR, str(error).partition(":")[0])
+    def _receive_continuation(self, frame: RawFrame) -> None:
+        headers = self._block
+        if headers is None:
+            raise PeerError(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
+        if len(self._fragments) > _MAX_CONTINUATIONS:
+            raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "too many CONTINUATION frames")
+        self._fragments.append(bytes(frame.payload))
+        if frame.flags & END_HEADERS:
+            block = b"".join(self._fragments)
+            self._block, self._fragments = None, []
+            self._fields_received(headers, self._decoder.decode_fields(block))
 
-    def _fields_received(self, stream_id: int, events: list[H2Event]) -> None:
+    def _fields_received(self, headers: RawFrame, fields: Fields) -> None:
+        """RFC 9113 section 8.1: informational sections, a final one, then perhaps trailers."""
+        stream_id, ended = headers.stream_id, headers.flags & END_STREAM != 0
         stream = self._streams.get(stream_id)
         if stream is None:
             return
         if not stream.remote_open:
             self._refuse(stream_id, ErrorCode.STREAM_CLOSED, "HEADERS after END_STREAM")
             return
-        for event in events:
-            if isinstance(event, InformationalResponseReceived):
-                self._events.append(HeadersReceived(stream_id, list(event.headers), False))
-            elif isinstance(event, (ResponseReceived, TrailersReceived)):
-                stream.has_response = True
-                ended = event.stream_ended is not None
-                self._events.append(HeadersReceived(stream_id, list(event.headers), ended))
-                if ended:
-                    self._end_remote(stream_id, stream)
+        informational = not stream.has_response and _is_informational(fields)
+        if informational and ended:
+            self._refuse(stream_id, ErrorCode.PROTOCOL_ERROR, "an informational response ends it")
+        elif stream.has_response and not ended:
+            self._refuse(stream_id, ErrorCode.PROTOCOL_ERROR, "trailers without END_STREAM")
+        else:
+            stream.has_response = not informational
+            self._events.append(HeadersReceived(stream_id, fields, ended))
+            if ended:
+                self._end_remote(stream_id, stream)
 
-    def _receive_rst_stream(self, frame: Frame) -> None:
+    def _receive_rst_stream(self, frame: RawFrame) -> None:
         code = u32_payload(frame, "RST_STREAM")
         self._require_known(frame.stream_id, "RST_STREAM")
         if frame.stream_id in self._streams:
-            self._forget(frame.stream_id)
+            del self._streams[frame.stream_id]
             self._events.append(StreamReset(frame.stream_id, code, remote=True))
 
-    def _receive_goaway(self, frame: Frame) -> None:
+    def _receive_goaway(self, frame: RawFrame) -> None:
         payload = frame.payload
         if frame.stream_id:
             raise PeerError(ErrorCode.PROTOCOL_ERROR, "GOAWAY on a stream")
@@ -347,21 +339,21 @@ class H2Engine(Engine):
         last_stream_id = U32.unpack_from(payload)[0] & MAX_STREAM_ID
         code = U32.unpack_from(payload, U32.size)[0]
         for stream_id in [known for known in self._streams if known > last_stream_id]:
-            self._forget(stream_id)
+            del self._streams[stream_id]
         self._events.append(GoAwayReceived(last_stream_id, code, bytes(payload[8:])))
 
-    def _receive_settings(self, frame: Frame) -> None:
+    def _receive_settings(self, frame: RawFrame) -> None:
         before = self._h2.remote_settings.initial_window_size
         if len(frame.payload) > _MAX_SETTINGS * SETTING_SIZE:
             raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "too many settings in a frame")
         if frame.flags & ACK and len(frame.payload):
             raise PeerError(ErrorCode.FRAME_SIZE_ERROR, "an acknowledgement with settings")
-        self._feed(without_unknown_settings(frame))
+        self._output += feed(self._h2, without_unknown_settings(frame))
         if frame.flags & ACK:
             self._settings_acknowledged = True
             return
         self._settings_received = True
-        limit_encoder_table(self._h2)
+        limit_encoder_table(self._encoder, self._h2.remote_settings.header_table_size)
         change = self._h2.remote_settings.initial_window_size - before
         for stream in self._streams.values():
             stream.send_window += change
@@ -369,13 +361,6 @@ class H2Engine(Engine):
                 # RFC 9113 section 6.9.2: an overflow by SETTINGS is a connection error.
                 raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, "a stream window overflows")
         self._events.append(SendWindowOpened())
-
-    def _feed(self, frame: Frame) -> None:
-        try:
-            self._h2.receive_data(bytes(frame.view))
-        except ProtocolError as error:
-            raise PeerError(error.error_code, str(error)) from error
-        self._output += self._h2.data_to_send()
 
     def _require_known(self, stream_id: int, what: str) -> None:
         """RFC 9113 section 5.1: on an idle stream these frames are a connection error."""
@@ -394,16 +379,16 @@ class H2Engine(Engine):
 
     def _close_if_done(self, stream_id: int, stream: _Stream) -> None:
         if not stream.local_open and not stream.remote_open:
-            self._forget(stream_id)
-
-    def _forget(self, stream_id: int) -> None:
-        del self._streams[stream_id]
-        try:
-            self._h2.reset_stream(stream_id)
-        except H2Error:
-            return  # h2 saw it end by itself
-        self._h2.clear_outbound_data_buffer()
+            del self._streams[stream_id]
 
     def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes | memoryview) -> None:
         self._output += frame_header(kind, flags, stream_id, len(payload))
         self._output += payload
+
+
+def _interrupted() -> PeerError:
+    return PeerError(ErrorCode.PROTOCOL_ERROR, "a frame inside a field block")
+
+
+def _is_informational(fields: Fields) -> bool:
+    return any(name == b":status" and value[:1] == b"1" for name, value in fields[:1])

@@ -296,7 +296,11 @@ class NGHTTP2Engine(Engine):
         self._receive_window -= size
         if self._receive_window < 0:
             raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, "DATA past the connection window")
-        self._events.append(DataReceived(stream_id, data, size, ended))
+        last = self._events[-1] if self._events else None
+        if isinstance(last, DataReceived) and last.stream_id == stream_id and not last.end_stream:
+            last.add(data, size, ended)
+        else:
+            self._events.append(DataReceived(stream_id, [data] if data else [], size, ended))
 
     def _pass_ignored_data(self) -> None:
         """DATA for which nghttp2 has no event counts for the connection: its stream is over."""

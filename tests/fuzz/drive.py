@@ -5,7 +5,6 @@ No I/O; Hypothesis makes the steps in CI and Atheris by hand.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -66,7 +65,7 @@ class Drive:
 
     def __init__(self, engine: str) -> None:
         self.engine = new_engine(engine)
-        self.table = StreamTable(self.engine, "stub.invalid:443", threading.Lock())
+        self.table = StreamTable(self.engine, "stub.invalid:443")
         self.client = ClientBytes()
         self.opened: list[Stream] = []
         self.asked: list[list[tuple[bytes, bytes]]] = []
@@ -95,8 +94,7 @@ class Drive:
             if stream.ended:
                 self._ended.add(stream.id)
             assert stream.ended or stream.id not in self._ended
-            assert 0 <= stream.uncredited <= STREAM_WINDOW
-            assert sum(map(len, stream.chunks)) <= STREAM_WINDOW
+            assert 0 <= stream.buffer.size <= STREAM_WINDOW
             if self.failure is not None:
                 assert not stream.open
 
@@ -117,7 +115,7 @@ class Drive:
             assert event.stream_id in [stream.id for stream in self.opened]
 
     def _open(self, step: Open) -> None:
-        fields = request_fields(step.method, TARGET, {"cookie": step.secret, "x-a": "b"}, None)
+        fields = request_fields(step.method, TARGET, [("cookie", step.secret), ("x-a", "b")], None)
         try:
             self.opened.append(self.table.open(fields, step.method, step.sending))
         except (StreamFault, InvalidHeader):
@@ -136,8 +134,8 @@ class Drive:
         if act.what == "close":
             self.table.close(stream, ErrorCodes.CANCEL)
         elif act.what == "consume":
-            size = sum(map(len, stream.chunks))
-            stream.chunks.clear()
+            size = stream.buffer.size
+            stream.buffer.clear()
             self.table.consumed(stream, size)
         elif stream.wants_body:
             ends = act.what == "end"

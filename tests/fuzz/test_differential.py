@@ -66,7 +66,7 @@ def outcome(engine: str, data: bytes, split: Split) -> tuple[list[Seen], int | N
             Seen(
                 None if response is None else response.status,
                 [] if response is None else response.items,
-                b"".join(stream.chunks),
+                stream.buffer.take(stream.buffer.size),
                 stream.trailers,
                 stream.ended,
                 None if fault is None else fault.kind.name,

@@ -28,11 +28,11 @@ LAYERS = (
     ("pump",),
     ("engine.choice",),
     ("engine.h2_engine", "engine.nghttp2_engine"),
-    ("engine.h2_client", "engine.nghttp2_client"),
+    ("engine.h2_client", "engine.field_blocks", "engine.nghttp2_client"),
     ("engine.nghttp2_gate",),
     ("engine.base",),
     ("engine.frames", "engine.__init__"),
-    ("fields", "flow_control", "fork", "tls"),
+    ("fields", "flow_control", "fork", "receive_buffer", "tls"),
     ("exceptions", "timeouts"),
 )
 RANK = {name: row for row, names in enumerate(LAYERS) for name in names}

@@ -21,6 +21,7 @@ from hyperframe.frame import (
     HeadersFrame,
     PushPromiseFrame,
     RstStreamFrame,
+    SettingsFrame,
     WindowUpdateFrame,
 )
 
@@ -253,6 +254,7 @@ def test_085_a_broken_write_of_headers(
     sibling = background(lambda: session.post(started.url, timeout=WAIT))
     conn = started.connection()
     conn.wait_for(HeadersFrame, stream_id=1)
+    conn.wait_for(SettingsFrame, lambda frame: "ACK" in frame.flags)  # else that is the write
     write = BrokenWrite(monkeypatch, b"", Interrupt(), "all")
     with pytest.raises(Interrupt):
         session.get(started.url, timeout=WAIT)

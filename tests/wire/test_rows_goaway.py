@@ -894,7 +894,7 @@ def test_029_pauses_have_jitter() -> None:
     """Clients that were turned away at the same moment do not come back at the same moment."""
 
     def pauses() -> list[float | None]:
-        replays = Replays("GET", RequestBody(None, "GET", {}), None)
+        replays = Replays("GET", RequestBody(None, "GET", []), None)
         stream: Any = SimpleNamespace(response=None)
         fault = StreamFault(FaultKind.REFUSED, "host", "refused")
         return [replays.pause_before(fault, stream) for _ in range(4)]
