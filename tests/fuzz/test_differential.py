@@ -164,7 +164,9 @@ CASES: dict[str, list[Wire]] = {
     ],
     "too much data": [
         Wire(HEADERS, END_HEADERS, 1, OK),
-        *(Wire(DATA, 0, 1, bytes(16_384)) for _ in range(65)),
+        *(Wire(DATA, 0, 1, bytes(16_384)) for _ in range(64)),
+        Wire(PING, 0, 0, b"in a row"),  # else the frames count as one
+        Wire(DATA, 0, 1, b"x"),
     ],
     "as much as the window takes": [
         Wire(HEADERS, END_HEADERS, 1, OK),
