@@ -362,12 +362,11 @@ class NGHTTP2Engine(Engine):
 
     def _reset_by_nghttp2(self, stream_id: int, payload: bytes) -> bool:
         """Whether the peer must hear of it. A stream that was to be reset is forgotten by now."""
-        if stream_id in self._silent_resets:
-            self._silent_resets.discard(stream_id)
-            return False
         stream = self._streams.pop(stream_id, None)
         if stream is None:
-            return True
+            silent = stream_id in self._silent_resets
+            self._silent_resets.discard(stream_id)
+            return not silent
         reason = "nghttp2 calls the response malformed"
         self._events.append(StreamReset(stream_id, U32.unpack(payload)[0], False, reason))
         # When both sides have ended it, RFC 9113 section 5.1 has nothing left to reset.
