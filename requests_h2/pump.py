@@ -23,6 +23,7 @@ from .timeouts import Deadline
 from .tls import TLS_RECORD, Transport
 
 _READ_BUFFER = 128 << 10  # octets that are handed up at once: few enough for a processor's cache
+_SEND_SIZE = 4 * TLS_RECORD  # OpenSSL tells of no progress within one write
 _FILLS_PER_TURN = 4  # of the buffer; then others get the lock
 _MAX_POLL = 3600.0  # seconds; poll(2) takes no more than 2**31 milliseconds
 
@@ -142,7 +143,7 @@ class Pump:
         before = self.sent
         while self._outbound and not self._closed:
             try:
-                size = self._transport.send(self._outbound.head)
+                size = self._transport.send(self._outbound.head[:_SEND_SIZE])
             except OSError as error:
                 self._write_failed_locked(error)
                 return

@@ -19,7 +19,6 @@ is not used: it has the code REFUSED_STREAM for more than a refusal.
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -29,6 +28,7 @@ from ..exceptions import ErrorCode, error_name
 from ..fields import Field, Fields, NeverIndexedField
 from .base import (
     ASSUMED_CONCURRENT_STREAMS,
+    DEFAULT_WINDOW,
     MAX_WINDOW,
     ConnectionFailed,
     DataReceived,
@@ -52,11 +52,10 @@ from .frames import (
     frame_header,
 )
 from .nghttp2_client import client_connection, error_code
-from .nghttp2_gate import Fault, Gate, Header, OpenStream, number_in, output_headers
+from .nghttp2_gate import Fault, Gate, Header, OpenStream, number_in, unpack_header
 
-_PORTION = 32_768
-"""Octets fed to nghttp2 before its output is taken: half of its stream window until our SETTINGS
-are acknowledged. It gives itself credit then, which counts when the output was taken."""
+_FIRST_PORTION = DEFAULT_WINDOW // 2
+_MAX_PORTION = 1 << 19
 
 
 class NGHTTP2Engine(Engine):
@@ -77,10 +76,11 @@ class NGHTTP2Engine(Engine):
         self._max_header_list_size: int | None = None
         self._settings_received = False
         self._settings_acknowledged = False
+        # Octets fed to nghttp2 before its output is taken: half of a stream's window as it knows
+        # it. Then it gives itself credit, and that counts once the output was taken.
+        self._portion = _FIRST_PORTION
         self._last_id = MAX_STREAM_ID  # of the GOAWAY frames that came
         self._events: list[Event] = []
-        # Stream and flow-controlled size of each DATA frame whose event has not come yet.
-        self._data_frames: deque[tuple[int, int]] = deque()
         self._silent_resets: set[int] = set()  # streams that nghttp2 resets, and the peer need not
         self._done = False  # GOAWAY came and no stream is left: nghttp2 takes nothing any more
         self._failed = False
@@ -188,18 +188,14 @@ class NGHTTP2Engine(Engine):
 
     def _receive(self, data: memoryview) -> None:
         begin = 0
-        for header in self._gate.headers(data):
-            fault = self._gate.fault(header, data)
-            if header.kind == DATA:
-                self._data_frames.append((header.stream_id, header.size))
-            elif header.kind == WINDOW_UPDATE and header.stream_id in self._streams:
-                begin = self._feed(data, begin, header.at)  # it may change that window
-                fault = fault or self._increment_fault(header, data)
-            elif header.kind == GOAWAY and header.size >= U32.size and fault is None:
+        for header, fault in self._gate.notable(data):
+            if header.kind == GOAWAY and fault is None:
                 begin = self._mend_last_id(data, begin, header)
-            if fault is not None:
-                begin = self._feed(data, begin, header.at)
-                self._act_on_fault(fault, header.stream_id)
+            elif fault is not None or header.stream_id in self._streams:
+                begin = self._feed(data, begin, header.at)  # it may change windows and streams
+                wrong = fault or self._increment_fault(header, data)
+                if wrong is not None:
+                    self._act_on_fault(wrong, header.stream_id)
         self._feed(data, begin, self._gate.end)
 
     def _increment_fault(self, header: Header, data: memoryview) -> Fault | None:
@@ -240,7 +236,7 @@ class NGHTTP2Engine(Engine):
     def _feed(self, data: memoryview, begin: int, end: int) -> int:
         """Give nghttp2 the octets from ``begin`` to ``end``; returns ``end``."""
         while begin < end and not self._failed and not self._done:
-            part = data[begin : min(begin + _PORTION, end)]
+            part = data[begin : min(begin + self._portion, end)]
             try:
                 self._ngh2.receive_data(part)
             except ngh2.NGH2Error as error:
@@ -280,14 +276,15 @@ class NGHTTP2Engine(Engine):
             self._settings_changed(event)
         elif isinstance(event, ngh2.SettingsAcknowledged):
             self._settings_acknowledged = True
+            self._portion = min(self._stream_window // 2, _MAX_PORTION)
         elif isinstance(event, ngh2.ConnectionClosed):
             self._done = True
 
     def _data_received(self, event: ngh2.DataReceived) -> None:
-        stream_id, size = self._data_frames.popleft()
+        stream_id, size = self._gate.data_frames.popleft()
         while stream_id != event.stream_id:
             self._pass_data(stream_id, b"", size, False)
-            stream_id, size = self._data_frames.popleft()
+            stream_id, size = self._gate.data_frames.popleft()
         stream = self._streams.get(stream_id)
         if stream is not None:
             stream.receive_window -= size
@@ -311,8 +308,8 @@ class NGHTTP2Engine(Engine):
     def _pass_ignored_data(self) -> None:
         """DATA for which nghttp2 has no event counts for the connection: its stream is over."""
         left = 1 if self._gate.inside_data else 0
-        while len(self._data_frames) > left and not self._failed:
-            stream_id, size = self._data_frames.popleft()
+        while len(self._gate.data_frames) > left and not self._failed and not self._done:
+            stream_id, size = self._gate.data_frames.popleft()
             self._pass_data(stream_id, b"", size, False)
 
     def _fields_received(self, stream_id: int, fields: Fields, ended: bool) -> None:
@@ -351,28 +348,29 @@ class NGHTTP2Engine(Engine):
         self._act_on_events()
 
     def _take_frames(self, output: bytes) -> None:
-        begin = 0
-        for header in output_headers(output):
-            after = header.at + HEADER_SIZE + header.size
-            keep = header.kind != WINDOW_UPDATE
-            if header.kind == RST_STREAM:
-                keep = self._reset_by_nghttp2(header.stream_id, output[after - U32.size : after])
-            elif header.kind == GOAWAY:
-                self._ended_by_nghttp2(output[header.at + HEADER_SIZE : after])
+        begin, at, end = 0, 0, len(output)
+        while at < end:
+            high, low, kind, _, stream_id = unpack_header(output, at)
+            payload, after = at + HEADER_SIZE, at + HEADER_SIZE + (high << 8 | low)
+            keep = kind != WINDOW_UPDATE
+            if kind == RST_STREAM:
+                keep = self._reset_by_nghttp2(stream_id, output[payload:after])
+            elif kind == GOAWAY:
+                self._ended_by_nghttp2(output[payload:after])
             if not keep:
-                self._output.append(output[begin : header.at])
+                self._output.append(output[begin:at])
                 begin = after
-        if begin < len(output):
+            at = after
+        if begin < end:
             self._output.append(output[begin:])
 
     def _reset_by_nghttp2(self, stream_id: int, payload: bytes) -> bool:
         """Whether the peer must hear of it. A stream that was to be reset is forgotten by now."""
-        if stream_id in self._silent_resets:
-            self._silent_resets.discard(stream_id)
-            return False
         stream = self._streams.pop(stream_id, None)
         if stream is None:
-            return True
+            silent = stream_id in self._silent_resets
+            self._silent_resets.discard(stream_id)
+            return not silent
         reason = "nghttp2 calls the response malformed"
         self._events.append(StreamReset(stream_id, U32.unpack(payload)[0], False, reason))
         # When both sides have ended it, RFC 9113 section 5.1 has nothing left to reset.

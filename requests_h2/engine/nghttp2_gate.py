@@ -8,6 +8,7 @@ the beginning of WINDOW_UPDATE and GOAWAY.
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -29,8 +30,7 @@ from .frames import (
 )
 
 MAX_CONTINUATIONS = 63
-_NUMBERED = frozenset((WINDOW_UPDATE, GOAWAY))
-_unpack_header = struct.Struct(">HBBBL").unpack_from
+unpack_header = struct.Struct(">HBBBL").unpack_from
 
 
 class Header(NamedTuple):
@@ -38,7 +38,6 @@ class Header(NamedTuple):
 
     at: int
     kind: int
-    flags: int
     stream_id: int
     size: int
 
@@ -57,8 +56,8 @@ class OpenStream:
     __slots__ = (
         "end_seen",
         "ended_alone",
-        "headers_seen",
         "local_open",
+        "may_get_data",
         "receive_window",
         "remote_open",
     )
@@ -68,7 +67,7 @@ class OpenStream:
         self.remote_open = True
         self.receive_window = receive_window
         # What the frame headers said, which is ahead of nghttp2's events.
-        self.headers_seen = False
+        self.may_get_data = False  # between HEADERS and END_STREAM
         self.end_seen = False
         self.ended_alone = False  # END_STREAM was sent past nghttp2
 
@@ -86,8 +85,10 @@ class Gate:
         self._kind = SETTINGS  # of the last frame
         self._continuations = 0
         self._started = False
+        self.data_frames: deque[tuple[int, int]] = deque()
+        """Stream and flow-controlled size of each DATA frame; for the engine to take out."""
         self.end = 0
-        """How much of the data can be passed on, after :meth:`headers` is through with it."""
+        """How much of the data can be passed on, after :meth:`notable` is through with it."""
 
     @property
     def inside_data(self) -> bool:
@@ -101,43 +102,56 @@ class Gate:
         rest, self._rest = self._rest, b""
         return memoryview(rest + data)
 
-    def headers(self, data: memoryview) -> Iterator[Header]:
-        """The frames that begin in ``data``; of WINDOW_UPDATE and GOAWAY, those of whose payload
-        the first number is there too.
+    def notable(self, data: memoryview) -> Iterator[tuple[Header, Fault | None]]:
+        """The frames in ``data`` that nghttp2 must not simply be fed, and what is wrong with them.
+
+        Without a fault they are WINDOW_UPDATE and GOAWAY, whose number is there then.
         """
         at, end = self._payload_left, len(data)
         while at + HEADER_SIZE <= end:
-            high, low, kind, flags, stream_id = _unpack_header(data, at)
+            high, low, kind, flags, stream_id = unpack_header(data, at)
             size = high << 8 | low
-            if kind in _NUMBERED and size >= U32.size and at + HEADER_SIZE + U32.size > end:
+            numbered = kind in (WINDOW_UPDATE, GOAWAY) and size >= U32.size
+            if numbered and at + HEADER_SIZE + U32.size > end:
                 break
+            stream_id &= MAX_STREAM_ID
+            stream = self._streams.get(stream_id)
+            fault = None
+            if kind == DATA and stream and stream.may_get_data and size <= MAX_FRAME_SIZE:
+                if flags & END_STREAM:
+                    stream.end_seen, stream.may_get_data = True, False
+            else:
+                fault = self._fault(kind, flags, size, stream, data)
+            if kind == DATA:
+                self.data_frames.append((stream_id, size))
+            if fault is not None or numbered:
+                yield Header(at, kind, stream_id, size), fault
             self._kind = kind
-            yield Header(at, kind, flags, stream_id & MAX_STREAM_ID, size)
             at += HEADER_SIZE + size
         if at < end:
             self._rest = bytes(data[at:])
         self.end = min(at, end)
         self._payload_left = at - self.end
 
-    def fault(self, header: Header, data: memoryview) -> Fault | None:
+    def _fault(
+        self, kind: int, flags: int, size: int, stream: OpenStream | None, data: memoryview
+    ) -> Fault | None:
         """What is wrong with a frame that begins like this; else note what it says."""
-        kind, size = header.kind, header.size
         if not self._started:
             # RFC 9113 section 3.4: the server's preface is a SETTINGS frame.
             if bytes(data[:5]) == b"HTTP/":
                 text = "the answer to the HTTP/2 preface looks like HTTP/1.1"
                 return Fault(ErrorCode.PROTOCOL_ERROR, text, whole=True)
-            if kind != SETTINGS or header.flags & ACK:
+            if kind != SETTINGS or flags & ACK:
                 text = "the first frame is not SETTINGS"
                 return Fault(ErrorCode.PROTOCOL_ERROR, text, whole=True)
             self._started = True
         if size > MAX_FRAME_SIZE:
             return Fault(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {size} octets", whole=True)
-        if kind in (DATA, HEADERS):
+        if kind in (HEADERS, DATA):
             self._continuations = 0
-            stream = self._streams.get(header.stream_id)
             # nghttp2 ignores it on a closed stream, and refuses it on an idle one.
-            return None if stream is None else _out_of_turn(stream, kind, header.flags)
+            return None if stream is None else _out_of_turn(stream, kind, flags)
         if kind == CONTINUATION:
             # nghttp2 does not count those of a block that it has refused.
             self._continuations += 1
@@ -157,24 +171,13 @@ def number_in(header: Header, data: memoryview) -> int:
     return number & MAX_STREAM_ID
 
 
-def output_headers(data: bytes) -> Iterator[Header]:
-    """The frames of which ``data`` consists."""
-    at, end = 0, len(data)
-    while at < end:
-        high, low, kind, flags, stream_id = _unpack_header(data, at)
-        size = high << 8 | low
-        yield Header(at, kind, flags, stream_id, size)
-        at += HEADER_SIZE + size
-
-
 def _out_of_turn(stream: OpenStream, kind: int, flags: int) -> Fault | None:
     """RFC 9113 section 5.1 ends the stream for these, where nghttp2 ends the connection."""
     if stream.end_seen:
         what = "DATA" if kind == DATA else "HEADERS"
         return Fault(ErrorCode.STREAM_CLOSED, f"{what} after END_STREAM")
-    if kind == HEADERS:
-        stream.headers_seen = True
-    elif not stream.headers_seen:
+    if kind == DATA:
         return Fault(ErrorCode.PROTOCOL_ERROR, "DATA before HEADERS")
     stream.end_seen = bool(flags & END_STREAM)
+    stream.may_get_data = not stream.end_seen
     return None

@@ -164,7 +164,9 @@ CASES: dict[str, list[Wire]] = {
     ],
     "too much data": [
         Wire(HEADERS, END_HEADERS, 1, OK),
-        *(Wire(DATA, 0, 1, bytes(16_384)) for _ in range(65)),
+        *(Wire(DATA, 0, 1, bytes(16_384)) for _ in range(64)),
+        Wire(PING, 0, 0, b"in a row"),  # else the frames count as one
+        Wire(DATA, 0, 1, b"x"),
     ],
     "as much as the window takes": [
         Wire(HEADERS, END_HEADERS, 1, OK),
@@ -202,6 +204,29 @@ def test_both_do_the_same(case: str, pieces: int) -> None:
     data = b"".join(map(Wire.encode, frames))
     split = Split([number * 1_000_000 // pieces for number in range(pieces)])
     assert outcome("nghttp2", data, split) == outcome("h2", data, split)
+
+
+#: What nghttp2 ends the connection for, and with which error code; h2's engine ignores it.
+STRICTER: dict[str, tuple[list[Wire], int]] = {
+    "one acknowledgement too many": ([Wire(SETTINGS, ACK)], 1),
+    "priorities changed": ([Wire(SETTINGS, 0, 0, settings_payload([(9, 1)]))], 1),
+    "CONNECT taken back": (
+        [Wire(SETTINGS, 0, 0, settings_payload([(8, value)])) for value in (1, 0)],
+        1,
+    ),
+    "PRIORITY of 4 octets": ([Wire(PRIORITY, 0, 1, bytes(4))], 6),
+    "ALTSVC of 1 octet": ([Wire(10, 0, 0, b"x")], 6),
+    "PRIORITY_UPDATE": ([Wire(16, 0, 0, u32(1) + b"u=1")], 1),
+}
+
+
+@pytest.mark.parametrize(("frames", "code"), STRICTER.values(), ids=STRICTER)
+def test_where_nghttp2_is_stricter(frames: list[Wire], code: int) -> None:
+    data = b"".join(map(Wire.encode, [*GREETING, *frames, *answer(1)]))
+    assert outcome("nghttp2", data, Split([]))[1] == code
+    streams, failure, _ = outcome("h2", data, Split([]))
+    assert failure is None
+    assert streams[0].ended
 
 
 BESIDE = ["ping", "goaway, all", "limit of streams"]

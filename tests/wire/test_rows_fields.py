@@ -265,16 +265,16 @@ def test_050_a_large_value(
     """nghttp2 decodes no value of more than 64 KiB: HPACK is lost, and the connection with it."""
 
     def script(conn: PeerConnection) -> None:
-        # Octets that a Huffman code would not make shorter.
-        conn.respond(conn.next_request(), 200, {"x-large": "~" * size}, b"large")
-        with contextlib.suppress(Closed):
+        request = conn.next_request()
+        with contextlib.suppress(Closed):  # the client may have had enough before the end
+            # Octets that a Huffman code would not make shorter.
+            conn.respond(request, 200, {"x-large": "~" * size}, b"large")
             conn.respond(conn.next_request(), 200, (), b"next")
 
     started = peer([script, once(200, (), b"next")])
     if engine == "nghttp2" and size > 65_536:
         with pytest.raises(requests.ConnectionError, match=r"COMPRESSION_ERROR \(0x9\)"):
             session.get(started.url, timeout=WAIT)
-        started.connection().wait_eof()
     else:
         response = session.get(started.url, timeout=WAIT)
         assert (response.content, len(response.headers["x-large"])) == (b"large", size)
