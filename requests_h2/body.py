@@ -134,7 +134,8 @@ class Upload:
         :raises StreamFault: when the stream failed without a response.
         """
         while not self.done and not until():
-            if not self._connection.wants_body(self._stream):
+            # Without the lock: whatever was sent or waited for last has looked at the socket.
+            if not self._stream.wants_body and not self._connection.wants_body(self._stream):
                 self._connection.stop_sending(self._stream)
                 self.done = True
                 return

@@ -207,8 +207,6 @@ class Connection:
         :raises StreamFault: when the stream failed without a response.
         """
         with self._guard:
-            # An upload that never has to wait must still hear what the peer says.
-            self._pump.poll_locked()
             if stream.fault is not None and stream.response is None:
                 raise stream.fault
             return stream.wants_body
@@ -228,6 +226,8 @@ class Connection:
                 if last:
                     self._table.end_sending(stream)
                 self._flush_locked(stream)
+            # An upload that never has to wait must still hear what the peer says.
+            self._pump.poll_locked()
             return size
 
     def wait_to_send(
