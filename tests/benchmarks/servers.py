@@ -22,9 +22,10 @@ class CountingNode(Node):
 
 
 @contextlib.contextmanager
-def running(kind: type[Server], sizes: Iterable[int]) -> Iterator[Server]:
+def running(kind: type[Server], sizes: Iterable[int], backend: int = 9) -> Iterator[Server]:
     """A started server; each of its files is named for its size in octets.
 
+    :param backend: the port of nginx's backend; none by default, where port 9 discards.
     :raises ServerMissingError: when it is not installed.
     """
     made = certificates()
@@ -33,8 +34,8 @@ def running(kind: type[Server], sizes: Iterable[int]) -> Iterator[Server]:
         documents.chmod(0o755)  # workers run as another user when this runs as root
         for size in sizes:
             write_document(documents / str(size), size)
-        # No backend: port 9 discards.
-        server = kind(Surroundings(documents, 9, made.ca_path, made.cert_path, made.key_path))
+        around = Surroundings(documents, backend, made.ca_path, made.cert_path, made.key_path)
+        server = kind(around)
         try:
             server.start()
             yield server

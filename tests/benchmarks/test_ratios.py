@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.backend import running_backend
 from tests.support.servers import Server, ServerMissingError
 
 from .measure import cpu_ratio, interleaved
@@ -27,6 +28,8 @@ LIMITS = {
     "threads": (download("the same from 16 threads", get_in_threads, KIB, 160, 16), 0.4),
     "pieces": (download("16 MiB by iter_content(65536)", stream, BODY, 2), 0.25),
     "whole": (download("16 MiB by .content", get, BODY, 2), 0.6),
+    # Who spins instead of waiting needs ten times as much.
+    "waiting": (Workload("8 threads wait", get_in_threads, "/delay?ms=100", 4, 8, 8), 0.3),
 }
 
 
@@ -34,7 +37,8 @@ LIMITS = {
 def nginx() -> Iterator[Server]:
     with contextlib.ExitStack() as stack:
         try:
-            server = stack.enter_context(running(LastingNginx, [KIB, BODY]))
+            backend = stack.enter_context(running_backend())
+            server = stack.enter_context(running(LastingNginx, [KIB, BODY], backend.port))
         except ServerMissingError as missing:
             if os.environ.get("CI"):
                 pytest.fail(str(missing))
