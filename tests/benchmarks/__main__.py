@@ -50,34 +50,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    every = [*WORKLOADS, *IMPORTS]
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks",
         description=(
             "Times whole exchanges with servers on this machine. Ratios are to the first client, "
             "above 1 is faster: the median of pairs, and (lowest to highest)."
         ),
-        epilog=f"workloads: {', '.join((*WORKLOADS, *IMPORTS))}. {Client.__doc__}",
+        epilog=f"workloads: {', '.join(every)}. {Client.__doc__}",
     )
     parser.add_argument("-n", "--rounds", type=int, default=5)
-    parser.add_argument("-w", "--workloads", type=split(known), default=[*WORKLOADS, *IMPORTS])
+    parser.add_argument("-w", "--workloads", type=known_workloads, default=every)
     parser.add_argument(
         "-c",
         "--clients",
-        type=split(Client),
+        type=known_clients,
         default=[Client(name) for name in (STOCK, *installed_engines())],
     )
     parser.add_argument("--parts", action="store_true", help="time the parts, without sockets")
     return parser.parse_args(arguments)
 
 
-def split(kind: Callable[[str], object]) -> Callable[[str], list[object]]:
-    return lambda text: [kind(part) for part in text.split(",")]
+def known_workloads(text: str) -> list[str]:
+    keys = text.split(",")
+    if unknown := [key for key in keys if key not in WORKLOADS and key not in IMPORTS]:
+        raise argparse.ArgumentTypeError(f"no workload is named {unknown[0]!r}")
+    return keys
 
 
-def known(key: str) -> str:
-    if key not in WORKLOADS and key not in IMPORTS:
-        raise ValueError(key)
-    return key
+def known_clients(text: str) -> list[Client]:
+    try:
+        return [Client(name) for name in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def installed_engines() -> list[str]:
