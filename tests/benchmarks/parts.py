@@ -23,12 +23,12 @@ DOWNLOAD = 64 * MIB
 EXCHANGES = 1000
 REPEATS = 5
 
-HEADERS = {
-    "User-Agent": "python-requests/2.32.3",
-    "Accept-Encoding": "gzip, deflate, br, zstd",
-    "Accept": "*/*",
-    "Connection": "keep-alive",
-}
+HEADERS = [
+    ("User-Agent", "python-requests/2.32.3"),
+    ("Accept-Encoding", "gzip, deflate, br, zstd"),
+    ("Accept", "*/*"),
+    ("Connection", "keep-alive"),
+]
 TARGET = RequestTarget("https", "www.example.com", "/path/of/a/resource?with=a&query=string")
 ANSWER: Fields = [
     (b":status", b"200"),

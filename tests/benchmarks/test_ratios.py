@@ -16,6 +16,7 @@ import pytest
 from tests.support.backend import running_backend
 from tests.support.servers import Server, ServerMissingError
 
+from . import parts
 from .measure import cpu_ratio, interleaved
 from .servers import LastingNginx, running
 from .workloads import KIB, MIB, Client, Task, Workload, download, get, get_in_threads, stream
@@ -61,3 +62,7 @@ def test_no_gross_regression(nginx: Server, engine: str, workload: Workload, lim
     ratio = cpu_ratio(samples["stock"], samples[engine])
     print(ratio)
     assert ratio.median >= limit, (ratio, samples)
+
+
+def test_the_parts_can_be_timed(engine: str) -> None:
+    assert all(parts.report([engine]))
