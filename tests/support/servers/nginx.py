@@ -1,8 +1,9 @@
-"""nginx: ends every HTTP/2 connection after ten requests."""
+"""nginx: ends every HTTP/2 connection after ten requests, unless a subclass says otherwise."""
 
 from __future__ import annotations
 
 import signal
+from typing import ClassVar
 
 from .base import Server
 
@@ -27,7 +28,7 @@ http {{
 
     ssl_certificate {certificate};
     ssl_certificate_key {key};
-    keepalive_requests 10;
+    keepalive_requests {requests_per_connection};
     client_max_body_size 64m;
     # A cookie of 8 KiB, in requests and in answers.
     large_client_header_buffers 4 32k;
@@ -70,6 +71,7 @@ class Nginx(Server):
     name = "nginx"
     package = "nginx-light"
     program = "nginx"
+    requests_per_connection: ClassVar[int] = 10
 
     def command(self) -> list[str]:
         around = self.around
@@ -86,6 +88,7 @@ class Nginx(Server):
                 backend=around.backend,
                 port=self.port,
                 http11_port=self.http11_port,
+                requests_per_connection=self.requests_per_connection,
             )
         )
         # -e: else nginx complains of the compiled-in log before it has read the configuration.

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import ClassVar
 
 from .base import Server
-
-SCRIPT = Path(__file__).with_name("node_server.js")
 
 
 class Node(Server):
     name = "node"
     package = "nodejs"
     program = "node"
+    script: ClassVar[Path] = Path(__file__).with_name("node_server.js")
 
     def command(self) -> list[str]:
         around = self.around
@@ -26,4 +26,4 @@ class Node(Server):
             "retiringPort": self.retiring_port,
             "requestsPerConnection": 10,
         }
-        return [self.executable, str(SCRIPT), json.dumps(options)]
+        return [self.executable, str(self.script), json.dumps(options)]
