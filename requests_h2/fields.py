@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from urllib3.exceptions import InvalidHeader
@@ -131,22 +131,15 @@ def list_size(fields: Sequence[Field]) -> int:
     return len(b"".join(itertools.chain.from_iterable(fields))) + 32 * len(fields)
 
 
-def response_fields(received: Iterable[Field]) -> ResponseFields:
+def response_fields(received: Sequence[Field]) -> ResponseFields:
     """Check a response's field section (RFC 9113 sections 8.2 and 8.3).
 
     :raises RemoteProtocolError: when the response is malformed.
     """
-    status: bytes | None = None
-    items: list[tuple[str, str]] = []
-    for name, value in received:
-        if name[:1] != b":":
-            items.append(_received_field(name, value))
-        elif name != b":status" or status is not None or items:
-            raise RemoteProtocolError(f"unexpected pseudo-header field {_shown(name)}")
-        else:
-            status = value
-    if status is None:
-        raise RemoteProtocolError("no :status field")
+    name, status = received[0] if received else (b"", b"")
+    if name != b":status":
+        raise RemoteProtocolError("it does not begin with a :status field")
+    items = trailer_fields(received[1:])
     if len(status) != _MAX_STATUS_LENGTH or not status.isdigit() or status < b"100":
         raise RemoteProtocolError(f":status {_shown(status)} is not three digits from 100 on")
     if status == b"101":
@@ -155,27 +148,34 @@ def response_fields(received: Iterable[Field]) -> ResponseFields:
     return ResponseFields(int(status), items)
 
 
-def trailer_fields(received: Iterable[Field]) -> list[tuple[str, str]]:
+def trailer_fields(received: Sequence[Field]) -> list[tuple[str, str]]:
     """Check a trailer section (RFC 9113 section 8.1): regular fields only.
 
     :raises RemoteProtocolError: when it is malformed.
     """
-    return [_received_field(name, value) for name, value in received]
+    if _has_control(b"".join([value for _, value in received])):
+        name = next(name for name, value in received if _has_control(value))
+        raise RemoteProtocolError(f"control character in the value of {_shown(name)}")
+    items = []
+    for name, value in received:
+        # Long names are not worth remembering, and a peer can make up many.
+        checked = _received_name if len(name) <= _REMEMBERED else _received_name.__wrapped__
+        # RFC 9113 section 8.2.1 forbids surrounding spaces; curl and browsers strip them.
+        items.append((checked(name), value.strip(b" \t").decode("latin-1")))
+        if name == b"te" and value != b"trailers":
+            raise RemoteProtocolError(f"connection-specific field {_shown(name)}")
+    return items
 
 
-def content_length(items: Iterable[tuple[str, str]]) -> int | None:
+def content_length(items: Sequence[tuple[str, str]]) -> int | None:
     """The Content-Length of a received field section.
 
     :raises RemoteProtocolError: when it is no number, or several disagree (RFC 9110 section 8.6).
     """
-    values = {
-        part.strip()
-        for name, value in items
-        if name == "content-length"
-        for part in value.split(",")
-    }
-    if not values:
+    found = [value for name, value in items if name == "content-length"]
+    if not found:
         return None
+    values = {part.strip() for value in found for part in value.split(",")}
     value = values.pop()
     if values or not _is_number(value.encode("latin-1")):
         raise RemoteProtocolError("invalid content-length")
@@ -299,19 +299,10 @@ def _path(path: str) -> bytes:
     return encoded
 
 
-def _received_field(name: bytes, value: bytes) -> tuple[str, str]:
-    # Long names are not worth remembering, and a peer can make up many.
-    text = (_received_name if len(name) <= _REMEMBERED else _received_name.__wrapped__)(name)
-    if _has_control(value):
-        raise RemoteProtocolError(f"control character in the value of {_shown(name)}")
-    if name == b"te" and value != b"trailers":
-        raise RemoteProtocolError(f"connection-specific field {_shown(name)}")
-    # RFC 9113 section 8.2.1 forbids surrounding spaces; curl and browsers strip them.
-    return text, value.strip(b" \t").decode("latin-1")
-
-
 @functools.lru_cache(maxsize=512)
 def _received_name(name: bytes) -> str:
+    if name[:1] == b":":
+        raise RemoteProtocolError(f"unexpected pseudo-header field {_shown(name)}")
     if not _is_lowercase_token(name):
         raise RemoteProtocolError(f"field name {_shown(name)} is not a lowercase token")
     if name in _CONNECTION_SPECIFIC:

@@ -110,7 +110,8 @@ class Pump:
         self._pumper = 0  # lock; the thread that has the role, 0 when it is free
         self._pumping_for: Waiter | None = None  # lock; what that thread waits for
         self._polls_writing = False  # lock; whether it polls for room to write
-        self._glance: Any = None  # lock; a poll object, which asks for less than a read in vain
+        self._poller: Any = None  # whoever pumps; a poll object, where there are such
+        self._glance: Any = None  # lock; another, which asks for less than a read in vain
         self._drained = True  # whoever pumps, or the lock while nobody does
         self._rouse_in, self._rouse_out = socket.socketpair()
         self._rouse_in.setblocking(False)
@@ -127,21 +128,21 @@ class Pump:
     @property
     def unsent(self) -> int:
         """Octets that the socket has not taken yet."""
-        return len(self._outbound)
+        return self._outbound.size
 
     def stuck_for_locked(self, seconds: float) -> bool:
         """Whether there is output of which the socket took nothing for so long."""
-        return bool(self._outbound) and time.monotonic() - self._moved_at >= seconds
+        return self._outbound.size > 0 and time.monotonic() - self._moved_at >= seconds
 
-    def queue_locked(self, data: bytes | bytearray) -> None:
-        if not self._outbound:
+    def queue_locked(self, data: bytes) -> None:
+        if not self._outbound.size:
             self._moved_at = time.monotonic()
         self._outbound.append(data)
 
     def flush_locked(self) -> None:
         """Send what the socket takes now."""
         before = self.sent
-        while self._outbound and not self._closed:
+        while self._outbound.size and not self._closed:
             try:
                 size = self._transport.send(self._outbound.head[:_SEND_SIZE])
             except OSError as error:
@@ -220,9 +221,9 @@ class Pump:
                         return ready() or self._closed
                     if self._pumper in (0, me):
                         self._pumper, self._pumping_for = me, waiter
-                        self._polls_writing = bool(self._outbound)
+                        self._polls_writing = self._outbound.size > 0
                     else:
-                        if self._outbound and not self._polls_writing:
+                        if self._outbound.size and not self._polls_writing:
                             self._rouse_locked()  # it polls since before there was output
                         self._block_locked(waiter, deadline)
                 if self._pumper == me:
@@ -247,7 +248,7 @@ class Pump:
                     self._calm_locked()
                 self._read_locked()
                 self.flush_locked()
-                self._polls_writing = bool(self._outbound)
+                self._polls_writing = self._outbound.size > 0
                 done = ready() or self._closed or deadline.expired
 
     def _poll(self, deadline: Deadline) -> bool:
@@ -259,11 +260,12 @@ class Pump:
         write = self._polls_writing
         # Looked up when called: gevent and eventlet replace or remove poll.
         if hasattr(select, "poll"):
-            poller = select.poll()
-            poller.register(self._transport, select.POLLIN | (select.POLLOUT if write else 0))
-            rouse = self._rouse_in.fileno()
-            poller.register(rouse, select.POLLIN)
-            return any(found == rouse for found, _ in poller.poll(timeout * 1000))
+            if self._poller is None:
+                self._poller = select.poll()
+                self._poller.register(self._rouse_in, select.POLLIN)
+            self._poller.register(self._transport, select.POLLIN | (select.POLLOUT * write))
+            found = self._poller.poll(timeout * 1000)
+            return len(found) > 1 or (bool(found) and found[0][0] == self._rouse_in.fileno())
         mine, rouse = self._transport.fileno(), self._rouse_in.fileno()
         return rouse in select.select([mine, rouse], [mine] if write else [], [], timeout)[0]
 
