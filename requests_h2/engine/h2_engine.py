@@ -253,9 +253,11 @@ class H2Engine(Engine):
             # In flight when the stream was closed here: it counts for the connection only.
             self._events.append(DataReceived(stream_id, [], flow_size, False))
         elif not stream.has_response or not stream.remote_open:
-            reason = "DATA after END_STREAM" if stream.has_response else "DATA before HEADERS"
             self._events.append(DataReceived(stream_id, [], flow_size, False))
-            self._refuse(stream_id, ErrorCode.PROTOCOL_ERROR, reason)
+            if stream.has_response:
+                self._refuse(stream_id, ErrorCode.STREAM_CLOSED, "DATA after END_STREAM")
+            else:
+                self._refuse(stream_id, ErrorCode.PROTOCOL_ERROR, "DATA before HEADERS")
         else:
             if flow_size > stream.receive_window:
                 self._events.append(DataReceived(*_within(run, stream.receive_window)))
