@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import socket
 import ssl
 import threading
 import weakref
+from collections.abc import Hashable
 from typing import Any, NamedTuple, Protocol, cast
 
 from urllib3.connection import HTTPSConnection
@@ -82,15 +85,81 @@ def offer_h2(conn: HTTPSConnection) -> None:
     if isinstance(context, ALPNContext):
         return  # it was connected before, over HTTP/1.1
     if context is None:
-        context = create_urllib3_context(
-            ssl_version=resolve_ssl_version(conn.ssl_version),
-            ssl_minimum_version=conn.ssl_minimum_version,
-            ssl_maximum_version=conn.ssl_maximum_version,
-            cert_reqs=resolve_cert_reqs(conn.cert_reqs),
+        context = _shared_context(conn)
+    if context is None:
+        context = _new_context(
+            conn.ssl_version,
+            conn.ssl_minimum_version,
+            conn.ssl_maximum_version,
+            conn.cert_reqs,
         )
         if not (conn.ca_certs or conn.ca_cert_dir or conn.ca_cert_data):
             context.load_default_certs()
     conn.ssl_context = ALPNContext(context)  # type: ignore[assignment]  # it delegates
+
+
+def _shared_context(conn: HTTPSConnection) -> ssl.SSLContext | None:
+    """A context with the connection's CAs in it already, where nothing else sets it apart.
+
+    To load certifi's takes 18 ms of CPU, for each connection to each origin.
+    """
+    own = (conn.cert_file, conn.key_file, conn.assert_fingerprint, conn.assert_hostname)
+    if any(setting is not None for setting in own):
+        return None
+    try:
+        context = _loaded_context(
+            conn.ssl_version,
+            conn.ssl_minimum_version,
+            conn.ssl_maximum_version,
+            conn.cert_reqs,
+            conn.ca_certs,
+            conn.ca_cert_dir,
+            conn.ca_cert_data,
+            (_stamp(conn.ca_certs), os.environ.get("SSLKEYLOGFILE")),
+        )
+    except (OSError, TypeError, ValueError):
+        return None  # urllib3 meets the same fault and reports it
+    conn.ca_certs = conn.ca_cert_dir = conn.ca_cert_data = None
+    return context
+
+
+@functools.lru_cache(maxsize=8)
+def _loaded_context(
+    ssl_version: Any,
+    minimum: int | None,
+    maximum: int | None,
+    cert_reqs: Any,
+    ca_certs: str | None,
+    ca_cert_dir: str | None,
+    ca_cert_data: str | bytes | None,
+    _apart: Hashable,
+) -> ssl.SSLContext:
+    """``_apart`` is what else may make a difference: the bundle on the disk, the environment."""
+    context = _new_context(ssl_version, minimum, maximum, cert_reqs)
+    if ca_certs or ca_cert_dir or ca_cert_data:
+        context.load_verify_locations(ca_certs, ca_cert_dir, ca_cert_data)
+    else:
+        context.load_default_certs()
+    return context
+
+
+def _new_context(
+    ssl_version: Any, minimum: int | None, maximum: int | None, cert_reqs: Any
+) -> ssl.SSLContext:
+    return create_urllib3_context(
+        ssl_version=resolve_ssl_version(ssl_version),
+        ssl_minimum_version=minimum,
+        ssl_maximum_version=maximum,
+        cert_reqs=resolve_cert_reqs(cert_reqs),
+    )
+
+
+def _stamp(path: str | None) -> tuple[int, ...]:
+    """What changes with a file's content."""
+    if not path:
+        return ()
+    status = os.stat(path)
+    return (status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev)
 
 
 def is_alert(error: OSError | None) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ssl
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from urllib3.exceptions import InsecureRequestWarning
 
+from requests_h2.tls import _loaded_context
 from tests.support.certs import Certificates
 from tests.support.peer import Request, StartPeer, serve
 
@@ -122,3 +124,74 @@ def test_ssl_context_through_init_poolmanager(
     with requests.Session() as session:
         session.mount("https://", Own())
         assert get(session, started.url).raw.version == 20
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What CAs are loaded from, each time that happens; contexts made before are forgotten."""
+    _loaded_context.cache_clear()
+    loaded: list[Any] = []
+    load = ssl.SSLContext.load_verify_locations
+
+    def record(context: ssl.SSLContext, *args: Any, **kwargs: Any) -> None:
+        loaded.append((args or tuple(kwargs.values()))[0])
+        load(context, *args, **kwargs)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", record)
+    return loaded
+
+
+def test_a_bundle_is_loaded_once(
+    make_session: Callable[..., requests.Session],
+    peer: StartPeer,
+    certs: Certificates,
+    loads: list[Any],
+) -> None:
+    """It takes longer than a handshake; other connections, origins and sessions use it too."""
+    for started in (peer(serve(answer)), peer(serve(answer))):
+        for _ in range(2):
+            with make_session() as session:
+                assert get(session, started.url, verify=certs.ca_path).raw.version == 20
+    assert loads == [certs.ca_path]
+
+
+def test_a_bundle_that_changes_is_loaded_again(
+    make_session: Callable[..., requests.Session],
+    peer: StartPeer,
+    certs: Certificates,
+    loads: list[Any],
+    tmp_path: Path,
+) -> None:
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(Path(certs.ca_path).read_bytes())
+    started = peer(serve(answer))
+    assert get(make_session(), started.url, verify=str(bundle)).content == b"answer"
+    bundle.write_bytes(Path(certs.other_ca_path).read_bytes() + b"\n")
+    with pytest.raises(requests.exceptions.SSLError):
+        get(make_session(), started.url, verify=str(bundle))
+    assert loads == [str(bundle)] * 2
+
+
+def test_what_differs_shares_no_context(
+    make_session: Callable[..., requests.Session],
+    peer: StartPeer,
+    certs: Certificates,
+    loads: list[Any],
+) -> None:
+    """Not with another bundle, without verification, nor with a client certificate."""
+    started = peer(serve(answer))
+    contexts = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InsecureRequestWarning)
+        for options in (
+            {"verify": certs.ca_path},
+            {"verify": certs.ca_folder},
+            {"verify": False},
+            {"verify": certs.ca_path, "cert": certs.client_pem_path},
+            {"verify": certs.ca_path, "cert": certs.client_pem_path},
+        ):
+            with get(make_session(), started.url, stream=True, **options) as response:
+                contexts.add(response.raw._fp._connection.sock.context)
+    assert len(contexts) == 5
+    with pytest.raises(requests.exceptions.SSLError):
+        get(make_session(), started.url, verify=certs.other_ca_path)
