@@ -13,6 +13,7 @@ from .engine.base import FRAME_HEADER, Engine
 from .exceptions import ErrorCode, FaultKind
 from .fields import Field
 from .fork import renew_in_children
+from .outbound import Answers
 from .pump import Pump, Waiter
 from .stream import Stream
 from .stream_table import State, StreamTable
@@ -55,7 +56,7 @@ class Connection:
         self._table = StreamTable(engine, origin)
         self._table.reserved = 1
         self._acknowledge_by = Deadline(_SETTINGS_TIMEOUT)
-        self._answers: deque[tuple[int, int]] = deque()  # unsent ones: where they end, their size
+        self._answers = Answers()
         self._silent_timeouts = 0
         self._slot_waiters: set[Waiter] = set()
         # Appended without the lock, by finalizers: see give_up_later.
@@ -340,13 +341,10 @@ class Connection:
 
     def _too_many_answers_locked(self) -> bool:
         """Queue what the engine answers; whether a peer that reads nothing made us queue a lot."""
-        answer = self._engine.take_output()
-        if answer:
+        if answer := self._engine.take_output():
             self._pump.queue_locked(answer)
-            self._answers.append((self._pump.sent + self._pump.unsent, len(answer)))
-        while self._answers and self._answers[0][0] <= self._pump.sent:
-            self._answers.popleft()
-        return sum(size for _, size in self._answers) > _ANSWER_LIMIT
+            self._answers.add(self._pump.sent + self._pump.unsent, len(answer))
+        return self._answers.size(self._pump.sent) > _ANSWER_LIMIT
 
     def _wait_for_data(self, stream: Stream, known: int, timeout: float | None) -> None:
         self.wait(stream, lambda: stream.buffer.size > known, timeout)

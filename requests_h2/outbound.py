@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 
 class Outbound:
     """A queue of octets whose beginning is never copied again. Guarded by the pump's lock."""
@@ -30,3 +32,22 @@ class Outbound:
 
     def clear(self) -> None:
         self.head, self._later, self.size = memoryview(b""), bytearray(), 0
+
+
+class Answers:
+    """How much of what is unsent answers the peer: it can ask for more without reading any."""
+
+    __slots__ = ("_unsent",)
+
+    def __init__(self) -> None:
+        self._unsent: deque[tuple[int, int]] = deque()  # where each ends, and its size
+
+    def add(self, end: int, size: int) -> None:
+        """An answer of ``size`` octets was queued; ``end`` octets are sent when it is."""
+        self._unsent.append((end, size))
+
+    def size(self, sent: int) -> int:
+        """Octets of answers that are unsent when ``sent`` octets of all have left."""
+        while self._unsent and self._unsent[0][0] <= sent:
+            self._unsent.popleft()
+        return sum(size for _, size in self._unsent)

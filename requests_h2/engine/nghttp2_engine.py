@@ -189,8 +189,13 @@ class NGHTTP2Engine(Engine):
     def _receive(self, data: memoryview) -> None:
         begin = 0
         for header, fault in self._gate.notable(data):
-            if header.kind == GOAWAY and fault is None:
-                begin = self._mend_last_id(data, begin, header)
+            if fault is None and header.kind in (GOAWAY, RST_STREAM):
+                # What nghttp2 makes of an answer is told by its output only. It comes first, else
+                # a request that was answered would look as if it had not been processed.
+                begin = self._feed(data, begin, header.at)
+                self._take()
+                if header.kind == GOAWAY:
+                    begin = self._mend_last_id(data, begin, header)
             elif fault is not None or header.stream_id in self._streams:
                 begin = self._feed(data, begin, header.at)  # it may change windows and streams
                 wrong = fault or self._increment_fault(header, data)

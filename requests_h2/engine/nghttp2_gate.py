@@ -24,6 +24,7 @@ from .frames import (
     HEADERS,
     MAX_STREAM_ID,
     PUSH_PROMISE,
+    RST_STREAM,
     SETTINGS,
     U32,
     WINDOW_UPDATE,
@@ -105,7 +106,8 @@ class Gate:
     def notable(self, data: memoryview) -> Iterator[tuple[Header, Fault | None]]:
         """The frames in ``data`` that nghttp2 must not simply be fed, and what is wrong with them.
 
-        Without a fault they are WINDOW_UPDATE and GOAWAY, whose number is there then.
+        Without a fault they are WINDOW_UPDATE and GOAWAY, whose number is there then, and
+        RST_STREAM.
         """
         at, end = self._payload_left, len(data)
         while at + HEADER_SIZE <= end:
@@ -124,7 +126,7 @@ class Gate:
                 fault = self._fault(kind, flags, size, stream, data)
             if kind == DATA:
                 self.data_frames.append((stream_id, size))
-            if fault is not None or numbered:
+            if fault is not None or numbered or kind == RST_STREAM:
                 yield Header(at, kind, stream_id, size), fault
             self._kind = kind
             at += HEADER_SIZE + size

@@ -14,6 +14,7 @@ import pytest
 import requests
 from hyperframe.frame import (
     GoAwayFrame,
+    HeadersFrame,
     PingFrame,
     RstStreamFrame,
     SettingsFrame,
@@ -1228,3 +1229,28 @@ def test_031_but_http2_is_required(make_session: MakeSession, peer: StartPeer, b
     with pytest.raises(requests.ConnectionError, match="HTTP_1_1_REQUIRED"):
         make_session(http2="required").get(started.url, timeout=WAIT)
     assert len(started.requests) == 1
+
+
+@pytest.mark.parametrize("last", ["goaway", "reset"])
+def test_030_a_malformed_answer_is_an_answer(
+    session: requests.Session, peer: StartPeer, last: str
+) -> None:
+    """Whatever follows it in the same read and says that the request was not processed."""
+
+    def script(conn: PeerConnection) -> None:
+        conn.respond(conn.next_request())
+        request = conn.next_request()
+        block = conn.encode([(":status", "200"), ("X-Upper", "x")])
+        headers = HeadersFrame(request.stream_id, block, flags=["END_HEADERS"])
+        if last == "goaway":
+            conn.send(headers, GoAwayFrame(0, last_stream_id=0, error_code=INTERNAL_ERROR))
+        else:
+            conn.send(headers, RstStreamFrame(request.stream_id, error_code=REFUSED_STREAM))
+        conn.wait_eof()
+
+    started = peer([script, ordinary])
+    session.get(started.url, timeout=WAIT)
+    with pytest.raises(requests.ConnectionError, match="malformed"):
+        session.post(started.url, data=b"once", timeout=WAIT)
+    session.close()
+    assert [len(each.requests) for each in started.connections] == [2]
