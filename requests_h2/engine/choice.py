@@ -1,11 +1,12 @@
 """Which engine runs: python-hyper's h2, always there, or nghttp2 through its Python binding ngh2.
 
-Either is imported with the first connection and not before: importing this package stays cheap.
+ngh2 is imported with the first adapter that may use it, h2 with the first connection and neither
+before: importing this package stays cheap.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import re
 
 from .base import Engine
 
@@ -22,7 +23,7 @@ def choose(wanted: str) -> str:
     """
     if wanted not in ENGINES:
         raise ValueError(f'engine must be "auto", "h2" or "nghttp2", not {wanted!r}')
-    if wanted == "h2" or (wanted == "auto" and importlib.util.find_spec("ngh2") is None):
+    if wanted == "h2":
         return "h2"
     try:
         _require_ngh2()
@@ -50,6 +51,6 @@ def engine_class(name: str) -> type[Engine]:
 def _require_ngh2() -> None:
     import ngh2
 
-    version = tuple(int(part) for part in ngh2.__version__.split(".")[:2])
+    version = tuple(int(number) for number in re.findall("[0-9]+", ngh2.__version__)[:2])
     if not _NGH2_RANGE[0] <= version < _NGH2_RANGE[1]:
         raise ImportError(f"version {ngh2.__version__} is installed")
