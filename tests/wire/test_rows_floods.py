@@ -595,6 +595,8 @@ def test_103_pool_limits_hold(make_session: MakeSession, peer: StartPeer) -> Non
 
     def script(conn: PeerConnection) -> None:
         trickling: list[Request] = []
+        if conn is started.connection(0):
+            conn.respond(conn.next_request())  # after which the limit is known
         while not over.is_set():
             conn.read_available()
             while conn.has_request:
@@ -607,13 +609,14 @@ def test_103_pool_limits_hold(make_session: MakeSession, peer: StartPeer) -> Non
             conn.send_data(request, end_stream=True)
 
     started = peer(script, settings={"max_concurrent_streams": 3})
+    session.get(started.url, timeout=WAIT)
     futures: list[Future[bytes]] = [
         background(lambda: session.get(started.url, timeout=WAIT).content) for _ in range(6)
     ]
     started.connection(1).wait_for(HeadersFrame, stream_id=1)
-    for conn in started.connections:
+    for conn, last in zip(started.connections, (7, 5), strict=True):
         conn.wait_for(SettingsFrame, lambda frame: "ACK" in frame.flags)
-        conn.wait_for(HeadersFrame, lambda _, conn=conn: len(conn.requests) == 3)
+        conn.wait_for(HeadersFrame, stream_id=last)
     begin = time.monotonic()
     with pytest.raises(requests.exceptions.ConnectTimeout):
         session.get(started.url, timeout=(0.3, WAIT))
