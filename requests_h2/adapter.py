@@ -156,7 +156,7 @@ class HTTP2Adapter(HTTPAdapter):
         stock: Any = manager.pool_classes_by_scheme["https"]
         manager.pool_classes_by_scheme = {
             **manager.pool_classes_by_scheme,
-            "https": functools.partial(  # type: ignore[dict-item]
+            "https": functools.partial(  # type: ignore[dict-item]  # called like the class
                 HTTP2ConnectionPool,
                 http2=self._http2,
                 engine=self._engine,

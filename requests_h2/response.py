@@ -228,7 +228,7 @@ def http2_response(
         reason=reader.reason,
         preload_content=preload_content,
         decode_content=decode_content,
-        original_response=reader,  # type: ignore[arg-type]
+        original_response=reader,  # type: ignore[arg-type]  # for its msg, closed and close()
         enforce_content_length=enforce_content_length,
         request_method=method,
         request_url=url,

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 from ..fields import Field, Fields
+from .frames import GOAWAY, MAX_STREAM_ID, U32, frame_header
 
 DEFAULT_WINDOW = 65_535
 """Initial flow-control window before SETTINGS, in octets (RFC 9113 section 6.9.2)."""
@@ -118,6 +119,39 @@ class Engine(abc.ABC):
         :param connection_window: receive window of the connection, in octets.
         :param max_header_list_size: the limit that is advertised, in octets.
         """
+        self._stream_window = stream_window
+        self._receive_window = connection_window
+        self._next_stream_id = 1
+        self._output: list[bytes | memoryview] = []
+        self._events: list[Event] = []
+        self._failed = False
+        self.settings_received = False
+        """Whether the peer's SETTINGS came, which is the first thing it says."""
+        self.settings_acknowledged = False
+        """Whether the peer has acknowledged ours."""
+
+    @property
+    def has_stream_ids(self) -> bool:
+        """Whether another stream can be opened on this connection at all."""
+        return self._next_stream_id <= MAX_STREAM_ID
+
+    def take_output(self) -> bytes:
+        """The bytes to send since the last call."""
+        if not self._output:
+            return b""
+        output = b"".join(self._output)
+        self._output.clear()
+        return output
+
+    def go_away(self, error_code: int) -> None:
+        """Queue GOAWAY. Receiving and accepted streams go on."""
+        # Past the libraries beneath, which would act on it. No stream of the peer's was ever
+        # processed: push is not accepted.
+        self._frame(GOAWAY, 0, 0, U32.pack(0) + U32.pack(error_code))
+
+    def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes | memoryview) -> None:
+        self._output.append(frame_header(kind, flags, stream_id, len(payload)))
+        self._output.append(payload)
 
     @property
     @abc.abstractmethod
@@ -134,28 +168,9 @@ class Engine(abc.ABC):
     def max_header_list_size(self) -> int | None:
         """The peer's SETTINGS_MAX_HEADER_LIST_SIZE in octets, ``None`` when it sets no limit."""
 
-    @property
-    @abc.abstractmethod
-    def settings_received(self) -> bool:
-        """Whether the peer's SETTINGS came, which is the first thing it says."""
-
-    @property
-    @abc.abstractmethod
-    def settings_acknowledged(self) -> bool:
-        """Whether the peer has acknowledged ours."""
-
-    @property
-    @abc.abstractmethod
-    def has_stream_ids(self) -> bool:
-        """Whether another stream can be opened on this connection at all."""
-
     @abc.abstractmethod
     def receive(self, data: memoryview) -> list[Event]:
         """Take bytes from the peer, in any portions. Never raises for what they hold."""
-
-    @abc.abstractmethod
-    def take_output(self) -> bytes:
-        """The bytes to send since the last call."""
 
     @abc.abstractmethod
     def open_stream(self, fields: Sequence[Field], end_stream: bool) -> int:
@@ -178,7 +193,3 @@ class Engine(abc.ABC):
     @abc.abstractmethod
     def reset_stream(self, stream_id: int, error_code: int) -> None:
         """Send RST_STREAM and forget the stream; no-op when it is closed already."""
-
-    @abc.abstractmethod
-    def go_away(self, error_code: int) -> None:
-        """Queue GOAWAY. Receiving and accepted streams go on."""

@@ -63,7 +63,6 @@ from .frames import (
     PeerError,
     RawFrame,
     block_fragment,
-    frame_header,
     u32_payload,
     without_unknown_settings,
 )
@@ -95,23 +94,20 @@ class H2Engine(Engine):
     def __init__(
         self, *, stream_window: int, connection_window: int, max_header_list_size: int
     ) -> None:
+        super().__init__(
+            stream_window=stream_window,
+            connection_window=connection_window,
+            max_header_list_size=max_header_list_size,
+        )
         keep_hpack_quiet()
         self._h2 = client_connection(stream_window, max_header_list_size)
         self._encoder = self._h2.encoder
         self._h2.decoder = self._decoder = FieldBlockDecoder()
         self._streams: dict[int, _Stream] = {}
-        self._next_stream_id = 1
-        self._stream_window = stream_window
         self._send_window = DEFAULT_WINDOW
-        self._receive_window = connection_window
         self._reader = FrameReader(MAX_FRAME_SIZE)
-        self._output: list[bytes | memoryview] = []
-        self._events: list[Event] = []
         self._block: RawFrame | None = None  # the HEADERS of an unfinished field block
         self._fragments: list[bytes] = []
-        self._settings_received = False
-        self._settings_acknowledged = False
-        self._failed = False
         self._output.append(self._h2.data_to_send())
         self._frame(WINDOW_UPDATE, 0, 0, U32.pack(connection_window - DEFAULT_WINDOW))
 
@@ -127,25 +123,6 @@ class H2Engine(Engine):
     @property
     def max_header_list_size(self) -> int | None:
         return self._h2.remote_settings.max_header_list_size
-
-    @property
-    def settings_received(self) -> bool:
-        return self._settings_received
-
-    @property
-    def settings_acknowledged(self) -> bool:
-        return self._settings_acknowledged
-
-    @property
-    def has_stream_ids(self) -> bool:
-        return self._next_stream_id <= MAX_STREAM_ID
-
-    def take_output(self) -> bytes:
-        if not self._output:
-            return b""
-        output = b"".join(self._output)
-        self._output.clear()
-        return output
 
     def open_stream(self, fields: Sequence[Field], end_stream: bool) -> int:
         stream_id = self._next_stream_id
@@ -197,10 +174,6 @@ class H2Engine(Engine):
         if stream_id in self._streams:
             self._frame(RST_STREAM, 0, stream_id, U32.pack(error_code))
             del self._streams[stream_id]
-
-    def go_away(self, error_code: int) -> None:
-        # No stream of the peer's was ever processed: push is not accepted.
-        self._frame(GOAWAY, 0, 0, U32.pack(0) + U32.pack(error_code))
 
     def receive(self, data: memoryview) -> list[Event]:
         if self._failed:
@@ -356,9 +329,9 @@ class H2Engine(Engine):
             raise PeerError(ErrorCode.FRAME_SIZE_ERROR, "an acknowledgement with settings")
         self._output.append(feed(self._h2, without_unknown_settings(frame)))
         if frame.flags & ACK:
-            self._settings_acknowledged = True
+            self.settings_acknowledged = True
             return
-        self._settings_received = True
+        self.settings_received = True
         limit_encoder_table(self._encoder, self._h2.remote_settings.header_table_size)
         change = self._h2.remote_settings.initial_window_size - before
         for stream in self._streams.values():
@@ -386,10 +359,6 @@ class H2Engine(Engine):
     def _close_if_done(self, stream_id: int, stream: _Stream) -> None:
         if not stream.local_open and not stream.remote_open:
             del self._streams[stream_id]
-
-    def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes | memoryview) -> None:
-        self._output.append(frame_header(kind, flags, stream_id, len(payload)))
-        self._output.append(payload)
 
 
 def _within(run: DataRun, window: int) -> DataRun:

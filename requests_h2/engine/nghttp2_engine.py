@@ -49,7 +49,6 @@ from .frames import (
     U32,
     WINDOW_UPDATE,
     PeerError,
-    frame_header,
 )
 from .nghttp2_client import client_connection, error_code
 from .nghttp2_gate import Fault, Gate, Header, OpenStream, number_in, unpack_header
@@ -66,24 +65,22 @@ class NGHTTP2Engine(Engine):
     def __init__(
         self, *, stream_window: int, connection_window: int, max_header_list_size: int
     ) -> None:
+        super().__init__(
+            stream_window=stream_window,
+            connection_window=connection_window,
+            max_header_list_size=max_header_list_size,
+        )
         self._ngh2 = client_connection(stream_window, connection_window, max_header_list_size)
         self._streams: dict[int, OpenStream] = {}
         self._gate = Gate(self._streams)
-        self._next_stream_id = 1
-        self._stream_window = stream_window
-        self._receive_window = connection_window
         self._max_concurrent_streams = ASSUMED_CONCURRENT_STREAMS
         self._max_header_list_size: int | None = None
-        self._settings_received = False
-        self._settings_acknowledged = False
         # Octets fed to nghttp2 before its output is taken: half of a stream's window as it knows
         # it. Then it gives itself credit, and that counts once the output was taken.
         self._portion = _FIRST_PORTION
         self._last_id = MAX_STREAM_ID  # of the GOAWAY frames that came
-        self._events: list[Event] = []
         self._silent_resets: set[int] = set()  # streams that nghttp2 resets, and the peer need not
         self._done = False  # GOAWAY came and no stream is left: nghttp2 takes nothing any more
-        self._failed = False
         self._output = [self._ngh2.data_to_send()]
 
     @property
@@ -97,25 +94,6 @@ class NGHTTP2Engine(Engine):
     @property
     def max_header_list_size(self) -> int | None:
         return self._max_header_list_size
-
-    @property
-    def settings_received(self) -> bool:
-        return self._settings_received
-
-    @property
-    def settings_acknowledged(self) -> bool:
-        return self._settings_acknowledged
-
-    @property
-    def has_stream_ids(self) -> bool:
-        return self._next_stream_id <= MAX_STREAM_ID
-
-    def take_output(self) -> bytes:
-        if not self._output:
-            return b""
-        output = b"".join(self._output)
-        self._output.clear()
-        return output
 
     # -- commands ----------------------------------------------------------------------------------
 
@@ -168,10 +146,6 @@ class NGHTTP2Engine(Engine):
         if self._streams.pop(stream_id, None) is not None:
             self._ngh2.reset_stream(stream_id, error_code)
             self._take()
-
-    def go_away(self, error_code: int) -> None:
-        # Past nghttp2, which would act on it. No stream of the peer's was ever processed.
-        self._frame(GOAWAY, 0, 0, U32.pack(0) + U32.pack(error_code))
 
     # -- what comes in -----------------------------------------------------------------------------
 
@@ -280,7 +254,7 @@ class NGHTTP2Engine(Engine):
         elif isinstance(event, ngh2.SettingsReceived):
             self._settings_changed(event)
         elif isinstance(event, ngh2.SettingsAcknowledged):
-            self._settings_acknowledged = True
+            self.settings_acknowledged = True
             self._portion = min(self._stream_window // 2, _MAX_PORTION)
         elif isinstance(event, ngh2.ConnectionClosed):
             self._done = True
@@ -329,7 +303,7 @@ class NGHTTP2Engine(Engine):
             self._close_if_done(stream_id, stream)
 
     def _settings_changed(self, event: ngh2.SettingsReceived) -> None:
-        self._settings_received = True
+        self.settings_received = True
         new = event.settings
         self._max_concurrent_streams = new.get(
             ngh2.Setting.MAX_CONCURRENT_STREAMS, self._max_concurrent_streams
@@ -403,6 +377,3 @@ class NGHTTP2Engine(Engine):
             self._silent_resets.add(stream_id)
             with contextlib.suppress(ngh2.NGH2Error):  # ngh2 itself may have failed by now
                 self._ngh2.reset_stream(stream_id, ErrorCode.NO_ERROR)
-
-    def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
-        self._output.append(frame_header(kind, flags, stream_id, len(payload)) + payload)
