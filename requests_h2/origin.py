@@ -94,8 +94,10 @@ class Origin:
         renew_tls_after_fork()
 
     def bind(self, pool: Dialler, lease: Lease, timeout: Timeout) -> bool:
-        """Give the lease a place on a connection, made if need be; false if it speaks HTTP/1.1.
+        """Give the lease a stream, or a place on a connection made for it; false if that speaks
+        HTTP/1.1.
 
+        :raises InvalidHeader: when the request must not be sent over HTTP/2.
         :raises ConnectTimeoutError: when none was free in the connect timeout, or without one the
             read timeout.
         """
@@ -105,7 +107,7 @@ class Origin:
         deadline = Deadline(limit)
         pending: _Dial | None = None
         tried: list[Connection] = []
-        while not self._reserve(lease, tried):
+        while not self._open(lease, tried):
             with self._dialled:
                 if pending is not None and pending.error is not None:
                     lease.dialled = pending.dialled
@@ -139,13 +141,12 @@ class Origin:
             text = f"Connection to {pool.host} timed out while another thread was connecting"
         return ConnectTimeoutError(lease, f"{text}. (connect timeout={limit})")
 
-    def _reserve(self, lease: Lease, tried: list[Connection]) -> bool:
-        """Get a place on a connection there is; ``tried`` becomes those that had none."""
+    def _open(self, lease: Lease, tried: list[Connection]) -> bool:
+        """Open a stream on a connection there is; ``tried`` becomes those that had no place."""
         with self._dialled:
             tried[:] = self._connections
         for connection in list(tried):
-            if connection.reserve():
-                lease.bind(connection)
+            if lease.open_on(connection):
                 return True
             if not connection.usable:
                 self._forget(connection)

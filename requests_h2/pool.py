@@ -14,9 +14,8 @@ from urllib3.util import Timeout
 from urllib3.util.proxy import connection_requires_http_tunnel
 from urllib3.util.retry import Retry
 
-from .body import RequestBody
 from .exceptions import FaultKind, HTTP2RequiredError, StreamFault, to_urllib3
-from .fields import Headers, RequestTarget, asks_to_close, request_fields
+from .fields import Headers, RequestTarget, asks_to_close
 from .fork import renew_in_children
 from .lease import Lease
 from .origin import Origin
@@ -196,18 +195,14 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
         options: dict[str, bool],
     ) -> HTTP2Response | None:
         """The response, or ``None`` when the lease has got an HTTP/1.1 connection."""
+        lease.describe(method, self._target(url), headers, body)
         if not self._origin.bind(self, lease, timeout):
             return None
         self.num_requests += 1
-        request_body = RequestBody(body, method, headers)
-        fields = request_fields(method, self._target(url), headers, request_body.length)
-        replays = Replays(
-            method, request_body, Timeout.resolve_default_timeout(timeout.read_timeout)
-        )
+        replays = Replays(method, lease.body, Timeout.resolve_default_timeout(timeout.read_timeout))
         while True:
-            self._validate_conn(lease)  # type: ignore[arg-type]  # warns, as for any connection
             try:
-                lease.request(method, fields, request_body, timeout)
+                lease.request(timeout)
                 if asks_to_close(headers):
                     lease.drain("the request says Connection: close")
                 return lease.getresponse(method, url, **options)

@@ -71,8 +71,7 @@ def _port(fileno: int) -> int:
 
 
 def _unbalanced(connection: Connection, seen: dict[str, Any]) -> list[str]:
-    if connection.reserve():  # which looks at the socket
-        connection.cancel_reservation()
+    connection.look()
     with connection._guard:
         if not connection.usable:
             return []
