@@ -38,10 +38,11 @@ class HeadersReceived(NamedTuple):
 
 
 class DataReceived:
-    """The payloads of DATA frames of one stream that came together, one part a frame.
+    """The payloads of DATA frames of one stream that came together.
 
-    The parts may be views that are valid until the engine receives again. ``flow_size`` is the
-    flow-controlled length, padding included.
+    A part is a whole frame without its padding, and an empty frame an empty part. Parts may be
+    views that are valid until the engine receives again. ``flow_size`` is the flow-controlled
+    length: it counts padding, and frames that have no part because their stream is over.
     """
 
     __slots__ = ("end_stream", "flow_size", "parts", "stream_id")
@@ -58,9 +59,14 @@ class DataReceived:
         self.flow_size = flow_size
         self.end_stream = end_stream
 
-    def add(self, part: bytes, flow_size: int, end_stream: bool) -> None:
+    @property
+    def frames(self) -> list[int]:
+        """The size of each frame without its padding, in octets."""
+        return list(map(len, self.parts))
+
+    def add(self, part: bytes | None, flow_size: int, end_stream: bool) -> None:
         """One more frame."""
-        if part:
+        if part is not None:
             self.parts.append(part)
         self.flow_size += flow_size
         self.end_stream = end_stream

@@ -262,7 +262,7 @@ class NGHTTP2Engine(Engine):
     def _data_received(self, event: ngh2.DataReceived) -> None:
         stream_id, size = self._gate.data_frames.popleft()
         while stream_id != event.stream_id:
-            self._pass_data(stream_id, b"", size, False)
+            self._pass_data(stream_id, None, size, False)
             stream_id, size = self._gate.data_frames.popleft()
         stream = self._streams.get(stream_id)
         if stream is not None:
@@ -270,11 +270,12 @@ class NGHTTP2Engine(Engine):
             if stream.receive_window < 0:
                 text = f"DATA past the window of stream {stream_id}"
                 raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, text)
+        # ngh2 makes one event of each frame, when all of it is there.
         self._pass_data(stream_id, event.data, size, event.end_stream)
         if event.end_stream:
             self._ended_by_peer(stream_id)
 
-    def _pass_data(self, stream_id: int, data: bytes, size: int, ended: bool) -> None:
+    def _pass_data(self, stream_id: int, data: bytes | None, size: int, ended: bool) -> None:
         self._receive_window -= size
         if self._receive_window < 0:
             raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, "DATA past the connection window")
@@ -282,14 +283,15 @@ class NGHTTP2Engine(Engine):
         if isinstance(last, DataReceived) and last.stream_id == stream_id and not last.end_stream:
             last.add(data, size, ended)
         else:
-            self._events.append(DataReceived(stream_id, [data] if data else [], size, ended))
+            parts: list[memoryview | bytes] = [] if data is None else [data]
+            self._events.append(DataReceived(stream_id, parts, size, ended))
 
     def _pass_ignored_data(self) -> None:
         """DATA for which nghttp2 has no event counts for the connection: its stream is over."""
         left = 1 if self._gate.inside_data else 0
         while len(self._gate.data_frames) > left and not self._failed and not self._done:
             stream_id, size = self._gate.data_frames.popleft()
-            self._pass_data(stream_id, b"", size, False)
+            self._pass_data(stream_id, None, size, False)
 
     def _fields_received(self, stream_id: int, fields: Fields, ended: bool) -> None:
         self._events.append(HeadersReceived(stream_id, fields, ended))
