@@ -198,7 +198,7 @@ class StreamTable:
             self._reset_received(event)
         elif isinstance(event, GoAwayReceived):
             self._goaway_received(event)
-        else:
+        elif isinstance(event, ConnectionFailed):
             self._connection_failed(event)
 
     def _headers_received(self, event: HeadersReceived) -> None:

@@ -13,11 +13,19 @@ waits for it) is decided above it, once for all engines.
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 from ..fields import Field, Fields
-from .frames import GOAWAY, MAX_STREAM_ID, U32, frame_header
+from .frames import (
+    GOAWAY,
+    MAX_STREAM_ID,
+    PING,
+    PRIORITY_UPDATE,
+    U32,
+    WINDOW_UPDATE,
+    frame_header,
+)
 
 DEFAULT_WINDOW = 65_535
 """Initial flow-control window before SETTINGS, in octets (RFC 9113 section 6.9.2)."""
@@ -38,10 +46,11 @@ class HeadersReceived(NamedTuple):
 
 
 class DataReceived:
-    """The payloads of DATA frames of one stream that came together, one part a frame.
+    """The payloads of DATA frames of one stream that came together.
 
-    The parts may be views that are valid until the engine receives again. ``flow_size`` is the
-    flow-controlled length, padding included.
+    A part is a whole frame without its padding, and an empty frame an empty part. Parts may be
+    views that are valid until the engine receives again. ``flow_size`` is the flow-controlled
+    length: it counts padding, and frames that have no part because their stream is over.
     """
 
     __slots__ = ("end_stream", "flow_size", "parts", "stream_id")
@@ -58,9 +67,14 @@ class DataReceived:
         self.flow_size = flow_size
         self.end_stream = end_stream
 
-    def add(self, part: bytes, flow_size: int, end_stream: bool) -> None:
+    @property
+    def frames(self) -> list[int]:
+        """The size of each frame without its padding, in octets."""
+        return list(map(len, self.parts))
+
+    def add(self, part: bytes | None, flow_size: int, end_stream: bool) -> None:
         """One more frame."""
-        if part:
+        if part is not None:
             self.parts.append(part)
         self.flow_size += flow_size
         self.end_stream = end_stream
@@ -87,6 +101,12 @@ class SendWindowOpened(NamedTuple):
     """More can be sent, or the stream limit changed: writers and slot waiters look again."""
 
 
+class PingAcknowledged(NamedTuple):
+    """The answer to a PING of ours; the peer's answers to nothing are no events."""
+
+    data: bytes
+
+
 class ConnectionFailed(NamedTuple):
     """The peer broke the protocol; a GOAWAY is in the output and nothing more is accepted."""
 
@@ -100,14 +120,27 @@ Event = (
     | StreamReset
     | GoAwayReceived
     | SendWindowOpened
+    | PingAcknowledged
     | ConnectionFailed
 )
+
+
+class OpenStream:
+    """What both engines know of a stream that is open: its halves and the peer's credit."""
+
+    __slots__ = ("local_open", "receive_window", "remote_open")
+
+    def __init__(self, local_open: bool, receive_window: int) -> None:
+        self.local_open = local_open
+        self.remote_open = True
+        self.receive_window = receive_window
 
 
 class Engine(abc.ABC):
     """One HTTP/2 client connection without its socket."""
 
     name: ClassVar[str]
+    _streams: Mapping[int, OpenStream]
 
     @abc.abstractmethod
     def __init__(
@@ -125,6 +158,7 @@ class Engine(abc.ABC):
         self._output: list[bytes | memoryview] = []
         self._events: list[Event] = []
         self._failed = False
+        self._pings: list[bytes] = []  # that were not answered
         self.settings_received = False
         """Whether the peer's SETTINGS came, which is the first thing it says."""
         self.settings_acknowledged = False
@@ -149,14 +183,43 @@ class Engine(abc.ABC):
         # processed: push is not accepted.
         self._frame(GOAWAY, 0, 0, U32.pack(0) + U32.pack(error_code))
 
+    def ping(self, data: bytes) -> None:
+        """Queue PING with these 8 octets; :class:`PingAcknowledged` is the answer."""
+        if not self._failed:
+            self._pings.append(data)
+            self._frame(PING, 0, 0, data)
+
+    def update_priority(self, stream_id: int, value: bytes) -> None:
+        """Queue PRIORITY_UPDATE (RFC 9218 section 7.1); no-op for a closed stream.
+
+        :param value: what a Priority field would say, in ASCII.
+        """
+        if stream_id in self._streams:
+            self._frame(PRIORITY_UPDATE, 0, 0, U32.pack(stream_id) + value)
+
+    def send_window_update(self, stream_id: int, increment: int) -> None:
+        """Give credit to a stream, or to the connection (id 0); no-op for a closed stream."""
+        if stream_id == 0:
+            self._receive_window += increment
+        elif (stream := self._streams.get(stream_id)) is None or not stream.remote_open:
+            return
+        else:
+            stream.receive_window += increment
+        self._frame(WINDOW_UPDATE, 0, stream_id, U32.pack(increment))
+
+    def _ping_acknowledged(self, data: bytes) -> None:
+        if data in self._pings:
+            self._pings.remove(data)
+            self._events.append(PingAcknowledged(data))
+
     def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes | memoryview) -> None:
         self._output.append(frame_header(kind, flags, stream_id, len(payload)))
         self._output.append(payload)
 
     @property
-    @abc.abstractmethod
     def open_streams(self) -> int:
         """Streams that count against the peer's limit (RFC 9113 section 5.1.2)."""
+        return len(self._streams)
 
     @property
     @abc.abstractmethod
@@ -185,10 +248,6 @@ class Engine(abc.ABC):
         """Queue DATA, split into frames; the caller respects :meth:`send_capacity`, and leaves the
         data alone until :meth:`take_output`.
         """
-
-    @abc.abstractmethod
-    def send_window_update(self, stream_id: int, increment: int) -> None:
-        """Give credit to a stream, or to the connection (id 0); no-op for a closed stream."""
 
     @abc.abstractmethod
     def reset_stream(self, stream_id: int, error_code: int) -> None:

@@ -38,6 +38,7 @@ from .base import (
     Event,
     GoAwayReceived,
     HeadersReceived,
+    OpenStream,
     SendWindowOpened,
     StreamReset,
 )
@@ -73,17 +74,15 @@ _MAX_SETTINGS = 32  # in one frame, as nghttp2 (CVE-2020-11080)
 _MAX_FRAME_SENT = 65_536  # octets of payload, whatever the peer allows
 
 
-class _Stream:
-    """Flow control and the two halves of one open stream."""
+class _Stream(OpenStream):
+    """One open stream; h2 knows of none."""
 
-    __slots__ = ("has_response", "local_open", "receive_window", "remote_open", "send_window")
+    __slots__ = ("has_response", "send_window")
 
     def __init__(self, local_open: bool, send_window: int, receive_window: int) -> None:
-        self.local_open = local_open
-        self.remote_open = True
+        super().__init__(local_open, receive_window)
         self.has_response = False
         self.send_window = send_window
-        self.receive_window = receive_window
 
 
 class H2Engine(Engine):
@@ -110,10 +109,6 @@ class H2Engine(Engine):
         self._fragments: list[bytes] = []
         self._output.append(self._h2.data_to_send())
         self._frame(WINDOW_UPDATE, 0, 0, U32.pack(connection_window - DEFAULT_WINDOW))
-
-    @property
-    def open_streams(self) -> int:
-        return len(self._streams)
 
     @property
     def max_concurrent_streams(self) -> int:
@@ -161,15 +156,6 @@ class H2Engine(Engine):
             stream.local_open = False
             self._close_if_done(stream_id, stream)
 
-    def send_window_update(self, stream_id: int, increment: int) -> None:
-        if stream_id == 0:
-            self._receive_window += increment
-        elif (stream := self._streams.get(stream_id)) is None or not stream.remote_open:
-            return
-        else:
-            stream.receive_window += increment
-        self._frame(WINDOW_UPDATE, 0, stream_id, U32.pack(increment))
-
     def reset_stream(self, stream_id: int, error_code: int) -> None:
         if stream_id in self._streams:
             self._frame(RST_STREAM, 0, stream_id, U32.pack(error_code))
@@ -186,6 +172,7 @@ class H2Engine(Engine):
                     self._receive_frame(frame)
         except PeerError as error:
             self._failed = True
+            self._streams.clear()
             self.go_away(error.code)
             self._events.append(ConnectionFailed(error.code, error.reason))
         events, self._events = self._events, []
@@ -209,6 +196,8 @@ class H2Engine(Engine):
             self._receive_settings(frame)
         elif kind == PING:
             self._output.append(feed(self._h2, frame))
+            if frame.flags & ACK:
+                self._ping_acknowledged(bytes(frame.payload))
         elif kind == PUSH_PROMISE:
             raise PeerError(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE although push is disabled")
         # PRIORITY is deprecated, other types are unknown: RFC 9113 sections 5.3.2 and 5.5.

@@ -51,7 +51,7 @@ from .frames import (
     PeerError,
 )
 from .nghttp2_client import client_connection, error_code
-from .nghttp2_gate import Fault, Gate, Header, OpenStream, number_in, unpack_header
+from .nghttp2_gate import Fault, Gate, GatedStream, Header, number_in, unpack_header
 
 _FIRST_PORTION = DEFAULT_WINDOW // 2
 _MAX_PORTION = 1 << 19
@@ -71,7 +71,7 @@ class NGHTTP2Engine(Engine):
             max_header_list_size=max_header_list_size,
         )
         self._ngh2 = client_connection(stream_window, connection_window, max_header_list_size)
-        self._streams: dict[int, OpenStream] = {}
+        self._streams: dict[int, GatedStream] = {}
         self._gate = Gate(self._streams)
         self._max_concurrent_streams = ASSUMED_CONCURRENT_STREAMS
         self._max_header_list_size: int | None = None
@@ -82,10 +82,6 @@ class NGHTTP2Engine(Engine):
         self._silent_resets: set[int] = set()  # streams that nghttp2 resets, and the peer need not
         self._done = False  # GOAWAY came and no stream is left: nghttp2 takes nothing any more
         self._output = [self._ngh2.data_to_send()]
-
-    @property
-    def open_streams(self) -> int:
-        return len(self._streams)
 
     @property
     def max_concurrent_streams(self) -> int:
@@ -104,7 +100,7 @@ class NGHTTP2Engine(Engine):
             end_stream=end_stream,
         )
         self._next_stream_id = stream_id + 2
-        self._streams[stream_id] = OpenStream(not end_stream, self._stream_window)
+        self._streams[stream_id] = GatedStream(not end_stream, self._stream_window)
         self._take()
         if len(self._output) == before:
             # nghttp2 holds requests over the stream limit back without a word.
@@ -132,15 +128,6 @@ class NGHTTP2Engine(Engine):
             stream.local_open = False
             self._close_if_done(stream_id, stream)
         self._take()
-
-    def send_window_update(self, stream_id: int, increment: int) -> None:
-        if stream_id == 0:
-            self._receive_window += increment
-        elif (stream := self._streams.get(stream_id)) is None or not stream.remote_open:
-            return
-        else:
-            stream.receive_window += increment
-        self._frame(WINDOW_UPDATE, 0, stream_id, U32.pack(increment))
 
     def reset_stream(self, stream_id: int, error_code: int) -> None:
         if self._streams.pop(stream_id, None) is not None:
@@ -256,13 +243,15 @@ class NGHTTP2Engine(Engine):
         elif isinstance(event, ngh2.SettingsAcknowledged):
             self.settings_acknowledged = True
             self._portion = min(self._stream_window // 2, _MAX_PORTION)
+        elif isinstance(event, ngh2.PingAcknowledged):
+            self._ping_acknowledged(event.opaque_data)
         elif isinstance(event, ngh2.ConnectionClosed):
             self._done = True
 
     def _data_received(self, event: ngh2.DataReceived) -> None:
         stream_id, size = self._gate.data_frames.popleft()
         while stream_id != event.stream_id:
-            self._pass_data(stream_id, b"", size, False)
+            self._pass_data(stream_id, None, size, False)
             stream_id, size = self._gate.data_frames.popleft()
         stream = self._streams.get(stream_id)
         if stream is not None:
@@ -270,11 +259,12 @@ class NGHTTP2Engine(Engine):
             if stream.receive_window < 0:
                 text = f"DATA past the window of stream {stream_id}"
                 raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, text)
+        # ngh2 makes one event of each frame, when all of it is there.
         self._pass_data(stream_id, event.data, size, event.end_stream)
         if event.end_stream:
             self._ended_by_peer(stream_id)
 
-    def _pass_data(self, stream_id: int, data: bytes, size: int, ended: bool) -> None:
+    def _pass_data(self, stream_id: int, data: bytes | None, size: int, ended: bool) -> None:
         self._receive_window -= size
         if self._receive_window < 0:
             raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, "DATA past the connection window")
@@ -282,14 +272,15 @@ class NGHTTP2Engine(Engine):
         if isinstance(last, DataReceived) and last.stream_id == stream_id and not last.end_stream:
             last.add(data, size, ended)
         else:
-            self._events.append(DataReceived(stream_id, [data] if data else [], size, ended))
+            parts: list[memoryview | bytes] = [] if data is None else [data]
+            self._events.append(DataReceived(stream_id, parts, size, ended))
 
     def _pass_ignored_data(self) -> None:
         """DATA for which nghttp2 has no event counts for the connection: its stream is over."""
         left = 1 if self._gate.inside_data else 0
         while len(self._gate.data_frames) > left and not self._failed and not self._done:
             stream_id, size = self._gate.data_frames.popleft()
-            self._pass_data(stream_id, b"", size, False)
+            self._pass_data(stream_id, None, size, False)
 
     def _fields_received(self, stream_id: int, fields: Fields, ended: bool) -> None:
         self._events.append(HeadersReceived(stream_id, fields, ended))
@@ -368,7 +359,7 @@ class NGHTTP2Engine(Engine):
                 self.go_away(code)
             self._events.append(ConnectionFailed(code, reason))
 
-    def _close_if_done(self, stream_id: int, stream: OpenStream) -> None:
+    def _close_if_done(self, stream_id: int, stream: GatedStream) -> None:
         if stream.local_open or stream.remote_open:
             return
         del self._streams[stream_id]

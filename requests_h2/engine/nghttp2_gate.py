@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..exceptions import ErrorCode
-from .base import MAX_FRAME_SIZE
+from .base import MAX_FRAME_SIZE, OpenStream
 from .frames import (
     ACK,
     CONTINUATION,
@@ -51,23 +51,13 @@ class Fault(NamedTuple):
     whole: bool = False
 
 
-class OpenStream:
-    """One open stream, as its frame headers and the commands tell it."""
+class GatedStream(OpenStream):
+    """One open stream, as its frame headers tell it, ahead of nghttp2's events."""
 
-    __slots__ = (
-        "end_seen",
-        "ended_alone",
-        "local_open",
-        "may_get_data",
-        "receive_window",
-        "remote_open",
-    )
+    __slots__ = ("end_seen", "ended_alone", "may_get_data")
 
     def __init__(self, local_open: bool, receive_window: int) -> None:
-        self.local_open = local_open
-        self.remote_open = True
-        self.receive_window = receive_window
-        # What the frame headers said, which is ahead of nghttp2's events.
+        super().__init__(local_open, receive_window)
         self.may_get_data = False  # between HEADERS and END_STREAM
         self.end_seen = False
         self.ended_alone = False  # END_STREAM was sent past nghttp2
@@ -79,7 +69,7 @@ class Gate:
     :param streams: the open ones; others are closed or idle.
     """
 
-    def __init__(self, streams: dict[int, OpenStream]) -> None:
+    def __init__(self, streams: dict[int, GatedStream]) -> None:
         self._streams = streams
         self._rest = b""  # a header that is not all there
         self._payload_left = 0  # octets of the last frame that are to come
@@ -136,7 +126,7 @@ class Gate:
         self._payload_left = at - self.end
 
     def _fault(
-        self, kind: int, flags: int, size: int, stream: OpenStream | None, data: memoryview
+        self, kind: int, flags: int, size: int, stream: GatedStream | None, data: memoryview
     ) -> Fault | None:
         """What is wrong with a frame that begins like this; else note what it says."""
         if not self._started:
@@ -173,7 +163,7 @@ def number_in(header: Header, data: memoryview) -> int:
     return number & MAX_STREAM_ID
 
 
-def _out_of_turn(stream: OpenStream, kind: int, flags: int) -> Fault | None:
+def _out_of_turn(stream: GatedStream, kind: int, flags: int) -> Fault | None:
     """RFC 9113 section 5.1 ends the stream for these, where nghttp2 ends the connection."""
     if stream.end_seen:
         what = "DATA" if kind == DATA else "HEADERS"

@@ -14,16 +14,15 @@ from urllib3.exceptions import InvalidHeader
 from requests_h2.engine.base import (
     ConnectionFailed,
     DataReceived,
-    Engine,
     Event,
     HeadersReceived,
 )
-from requests_h2.engine.choice import engine_class
 from requests_h2.exceptions import StreamFault
 from requests_h2.fields import RequestTarget, request_fields
-from requests_h2.flow_control import CONNECTION_WINDOW, STREAM_WINDOW
-from requests_h2.stream import MAX_HEADER_LIST_SIZE, Request, Stream
+from requests_h2.flow_control import STREAM_WINDOW
+from requests_h2.stream import Request, Stream
 from requests_h2.stream_table import StreamTable
+from tests.support.engine_session import new_engine
 
 from .frames import CONTINUATION, DATA, GOAWAY, HEADERS, RST_STREAM
 from .received import ClientBytes
@@ -50,14 +49,6 @@ class Act(NamedTuple):
 
 
 Step = Receive | Open | Act
-
-
-def new_engine(name: str) -> Engine:
-    return engine_class(name)(
-        stream_window=STREAM_WINDOW,
-        connection_window=CONNECTION_WINDOW,
-        max_header_list_size=MAX_HEADER_LIST_SIZE,
-    )
 
 
 class Drive:

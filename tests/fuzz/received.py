@@ -12,6 +12,7 @@ from .frames import (
     HEADERS,
     PING,
     PRIORITY,
+    PRIORITY_UPDATE,
     RST_STREAM,
     SETTINGS,
     WINDOW_UPDATE,
@@ -21,7 +22,7 @@ from .frames import (
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _SIZES = {PRIORITY: 5, RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}
 _CLIENT_KINDS = {
-    DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION
+    DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION, PRIORITY_UPDATE
 }  # fmt: skip
 
 
@@ -67,10 +68,13 @@ class ClientBytes:
         assert frame.kind in _CLIENT_KINDS, frame
         assert len(frame.payload) == _SIZES.get(frame.kind, len(frame.payload)), frame
         assert self.frames or frame.kind == SETTINGS, frame
-        if frame.kind in (PING, SETTINGS, GOAWAY):
+        if frame.kind in (PING, SETTINGS, GOAWAY, PRIORITY_UPDATE):
             assert frame.stream_id == 0, frame
         elif frame.kind != WINDOW_UPDATE:
             assert frame.stream_id % 2 == 1, frame
+        if frame.kind == PRIORITY_UPDATE:
+            assert 0 < int.from_bytes(frame.payload[:4], "big") < 2**31, frame
+            assert frame.payload[4:].isascii(), frame
         if frame.kind == WINDOW_UPDATE:
             assert 0 < int.from_bytes(frame.payload, "big") < 2**31, frame
         self.frames.append(frame)

@@ -15,9 +15,10 @@ from requests_h2.engine.base import ConnectionFailed
 from requests_h2.exceptions import RemoteProtocolError
 from requests_h2.flow_control import STREAM_WINDOW
 from requests_h2.receive_buffer import SEGMENT_SIZE
+from tests.support.engine_session import new_engine
 
 from . import exchange
-from .drive import Drive, Open, Receive, new_engine
+from .drive import Drive, Open, Receive
 from .exchange import Plan
 from .frames import (
     ACK,

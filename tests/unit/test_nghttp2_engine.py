@@ -4,17 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from requests_h2.engine.base import (
-    DataReceived,
-    Engine,
-    Event,
-    GoAwayReceived,
-    SendWindowOpened,
-    StreamReset,
-)
-from tests.fuzz.drive import new_engine
+from requests_h2.engine.base import GoAwayReceived, SendWindowOpened, StreamReset
 from tests.fuzz.frames import (
-    ACK,
     DATA,
     END_HEADERS,
     END_STREAM,
@@ -22,49 +13,19 @@ from tests.fuzz.frames import (
     HEADERS,
     PADDED,
     RST_STREAM,
-    SETTINGS,
     WINDOW_UPDATE,
     Wire,
-    settings_payload,
     u32,
 )
-from tests.fuzz.received import ClientBytes
+from tests.support.engine_session import FIELDS, EngineSession, content
 
-FIELDS = [(b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"a"), (b":path", b"/")]
 MAX_STREAMS, INITIAL_WINDOW = 3, 4
 OK = b"\x88"
 
 
-class Session:
-    """An engine with the client's output parsed."""
-
+class Session(EngineSession):
     def __init__(self, settings: tuple[tuple[int, int], ...] = ()) -> None:
-        self.engine: Engine = new_engine("nghttp2")
-        self.client = ClientBytes()
-        self.receive(Wire(SETTINGS, 0, 0, settings_payload(settings)), Wire(SETTINGS, ACK))
-        self.sent()
-
-    def receive(self, *frames: Wire) -> list[Event]:
-        return self.engine.receive(memoryview(b"".join(map(Wire.encode, frames))))
-
-    def data(self, *frames: Wire) -> list[tuple[int, bytes, int, bool]]:
-        """What the frames bring in DATA: stream, content, flow-controlled size, its end."""
-        return content(self.receive(*frames))
-
-    def sent(self) -> list[Wire]:
-        """The frames since the last call."""
-        seen = len(self.client.frames)
-        self.client.feed(bytes(self.engine.take_output()))
-        assert self.client.whole
-        return self.client.frames[seen:]
-
-
-def content(events: list[Event]) -> list[tuple[int, bytes, int, bool]]:
-    return [
-        (event.stream_id, b"".join(event.parts), event.flow_size, event.end_stream)
-        for event in events
-        if isinstance(event, DataReceived)
-    ]
+        super().__init__("nghttp2", settings)
 
 
 def test_end_stream_needs_no_window() -> None:
