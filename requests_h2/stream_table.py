@@ -33,7 +33,7 @@ from .exceptions import (
     error_name,
 )
 from .fields import list_size
-from .flow_control import CONNECTION_WINDOW, FlowControlManager
+from .flow_control import CONNECTION_WINDOW, FlowControlManager, note_blocked, note_read
 from .receive_buffer import Segments
 from .stream import Request, Stream
 
@@ -145,7 +145,7 @@ class StreamTable:
 
     def blocked(self, stream: Stream) -> None:
         """The application has read all there is and has to wait."""
-        if stream.open and (increment := stream.flow.blocked()):
+        if stream.open and (increment := note_blocked(stream.flow)):
             self._engine.send_window_update(stream.id, increment)
 
     def drain(self, reason: str) -> None:
@@ -331,10 +331,10 @@ class StreamTable:
     def _credit(self, stream: Stream | None, size: int) -> bool:
         """Count octets that are consumed or discarded; whether a WINDOW_UPDATE was queued."""
         credited = False
-        if increment := self._window.consumed(size):
+        if increment := note_read(self._window, size):
             self._engine.send_window_update(0, increment)
             credited = True
-        if stream is not None and stream.open and (increment := stream.flow.consumed(size)):
+        if stream is not None and stream.open and (increment := note_read(stream.flow, size)):
             self._engine.send_window_update(stream.id, increment)
             credited = True
         return credited

@@ -26,10 +26,10 @@ import ngh2
 
 from ..exceptions import ErrorCode, error_name
 from ..fields import Field, Fields, NeverIndexedField
+from ..flow_control import MAX_WINDOW
 from .base import (
     ASSUMED_CONCURRENT_STREAMS,
     DEFAULT_WINDOW,
-    MAX_WINDOW,
     ConnectionFailed,
     DataReceived,
     Engine,
