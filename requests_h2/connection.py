@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from .exceptions import ErrorCode, FaultKind
 from .fork import renew_in_children
 from .outbound import Answers
 from .pump import Pump, Waiter
+from .receiving import Receiving
 from .stream import Request, Stream
 from .stream_table import State, StreamTable
 from .timeouts import Deadline
@@ -63,6 +63,8 @@ class Connection:
         self._given_up: deque[Stream | None] = deque()
         _open_connections.add(self)
         renew_in_children(self)
+        self.receiving = Receiving(self._pump, self._table, engine, self.wait)
+        """What readers of its streams use."""
         # The preface leaves together with the first request.
         self._pump.queue_locked(engine.take_output())
 
@@ -164,47 +166,6 @@ class Connection:
         RFC 9110 section 10.1.1: a client does not wait for ever.
         """
         self._wait(stream, lambda: stream.continued or stream.response is not None, seconds)
-
-    def take(
-        self, stream: Stream, limit: int | None, timeout: float | None, wanted: int = 1
-    ) -> bytes:
-        """Some of what was received, at most ``limit`` octets; empty at the end of the stream.
-
-        :param timeout: seconds to wait for the next octet.
-        :param wanted: octets worth waiting for: fewer come at the end, or when flow control could
-            keep the rest back.
-        :raises TimeoutError: when nothing came in time.
-        :raises StreamFault: when the stream failed, after its good data was taken.
-        """
-        if stream.owned:
-            return stream.buffer.take(stream.buffer.size if limit is None else limit)
-        wanted = min(wanted, stream.flow.window_size // 2)
-        while True:
-            with self._guard:
-                size = stream.buffer.size
-                if size >= wanted or (size and not stream.open):
-                    data = stream.buffer.take(size if limit is None else limit)
-                    self._consumed_locked(stream, len(data))
-                    return data
-                if not _goes_on(stream):
-                    return b""
-                self._run_dry_locked(stream)
-            self._wait_for_data(stream, size, timeout)
-
-    def take_all(self, stream: Stream, sink: io.BytesIO, timeout: float | None) -> bool:
-        """Wait for something and :meth:`take` all there is; whether that was the last of it."""
-        if stream.owned:
-            stream.buffer.move_to(sink)
-            return True
-        while True:
-            with self._guard:
-                if moved := stream.buffer.move_to(sink):
-                    self._consumed_locked(stream, moved)
-                    return stream.ended
-                if not _goes_on(stream):
-                    return True
-                self._run_dry_locked(stream)
-            self._wait_for_data(stream, 0, timeout)
 
     def wants_body(self, stream: Stream) -> bool:
         """Whether there is a use in sending more of the request body.
@@ -352,9 +313,6 @@ class Connection:
             self._answers.add(self._pump.sent + self._pump.unsent, len(answer))
         return self._answers.size(self._pump.sent) > _ANSWER_LIMIT
 
-    def _wait_for_data(self, stream: Stream, known: int, timeout: float | None) -> None:
-        self.wait(stream, lambda: stream.buffer.size > known, timeout, unguarded=True)
-
     def _look_locked(self) -> bool:
         if self._table.state is not State.OPEN:
             return False
@@ -370,10 +328,6 @@ class Connection:
         stream.received_before = self._pump.received
         self._flush_locked(stream)
         return stream
-
-    def _consumed_locked(self, stream: Stream, size: int) -> None:
-        if not stream.owned and self._table.consumed(stream, size):
-            self._flush_locked()
 
     def _sent_before(self, stream: Stream) -> int | None:
         """Octets sent by now, while more of the request is to leave and nothing came back."""
@@ -446,15 +400,6 @@ class Connection:
         self._table.close(stream, error_code)
         self._flush_locked()
 
-    def _run_dry_locked(self, stream: Stream) -> None:
-        """The application has to wait for data, which is when a window may grow."""
-        if stream.flow.may_grow:
-            size = stream.buffer.size
-            self._pump.poll_locked()  # octets that the kernel holds are no reason to wait
-            if stream.buffer.size == size:
-                self._table.blocked(stream)
-                self._flush_locked()
-
     def _flush_locked(self, stream: Stream | None = None) -> None:
         """Send what the engine has, as far as the socket takes it: for ``stream`` or for anyone."""
         self._pump.queue_locked(self._engine.take_output())
@@ -466,13 +411,3 @@ class Connection:
         self._pump.queue_locked(self._engine.take_output())
         self._pump.close_locked(discard=discard)
         _open_connections.discard(self)
-
-
-def _goes_on(stream: Stream) -> bool:
-    """Whether more may be received.
-
-    :raises StreamFault: when the stream failed.
-    """
-    if stream.fault is not None:
-        raise stream.fault
-    return not stream.ended

@@ -40,6 +40,7 @@ class StreamReader:
         response = stream.response
         assert response is not None
         self._connection = connection
+        self._receiving = connection.receiving
         self._stream = stream
         self._upload = upload
         self._timeout = timeout
@@ -99,7 +100,7 @@ class StreamReader:
         if limit == 0 or not self._goes_on():
             return b""
         try:
-            data = self._connection.take(self._stream, limit, self._timeout, wanted)
+            data = self._receiving.take(self._stream, limit, self._timeout, wanted)
         except StreamFault as fault:
             raise to_urllib3(fault) from fault
         if not data:
@@ -110,7 +111,7 @@ class StreamReader:
         body = io.BytesIO()  # gives its buffer away without a copy
         try:
             while self._goes_on():
-                if self._connection.take_all(self._stream, body, self._timeout):
+                if self._receiving.take_all(self._stream, body, self._timeout):
                     self._finish()
         except StreamFault as fault:
             raise to_urllib3(fault) from fault

@@ -23,6 +23,7 @@ LAYERS = (
     ("response",),
     ("body",),
     ("connection",),
+    ("receiving",),
     ("stream_table",),
     ("stream",),
     ("pump",),
