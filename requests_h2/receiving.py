@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from .engine.base import Engine
 from .pump import Pump
+from .receive_buffer import ReceiveBuffer
 from .stream import Stream
 from .stream_table import StreamTable
-
-T = TypeVar("T")
 
 
 class Wait(Protocol):
@@ -51,14 +50,19 @@ class Receiving:
         :raises StreamFault: when the stream failed, after its good data was taken.
         """
         buffer = stream.buffer
-
-        def take() -> bytes:
-            return buffer.take(buffer.size if limit is None else limit)
-
         if stream.owned:
-            return take()
+            return buffer.take(buffer.size if limit is None else limit)
         wanted = max(1, min(wanted, stream.flow.window_size // 2))
-        return self._take(stream, lambda: buffer.size >= wanted, take, timeout) or b""
+        while True:
+            with self._pump.guard:
+                size = buffer.size
+                if size >= wanted or (size and not stream.open):
+                    data = buffer.take(size if limit is None else limit)
+                    self._consumed_locked(stream, len(data))
+                    return data
+                if not self._goes_on_locked(stream):
+                    return b""
+            self._wait(stream, _more_than(buffer, size), timeout, unguarded=True)
 
     def take_all(self, stream: Stream, sink: io.BytesIO, timeout: float | None) -> bool:
         """Wait for something and :meth:`take` all there is; whether that was the last of it."""
@@ -66,65 +70,58 @@ class Receiving:
         if stream.owned:
             buffer.move_to(sink)
             return True
-
-        def take() -> bool:
-            buffer.move_to(sink)
-            return stream.ended
-
-        return self._take(stream, lambda: buffer.size > 0, take, timeout) is not False
-
-    def _take(
-        self,
-        stream: Stream,
-        ready: Callable[[], bool],
-        take: Callable[[], T],
-        timeout: float | None,
-    ) -> T | None:
-        """What ``take()`` removes from the buffer, under the lock, once it is worth it.
-
-        :param ready: whether it is; at the end of the stream anything is.
-        :returns: ``None`` when the stream has ended and nothing is left.
-        """
-        buffer = stream.buffer
         while True:
             with self._pump.guard:
-                size = buffer.size
-                if ready() or (size and not stream.open):
-                    taken = take()
-                    self._consumed_locked(stream, size - buffer.size)
-                    return taken
-                if not _goes_on(stream):
+                if moved := buffer.move_to(sink):
+                    self._consumed_locked(stream, moved)
+                    return stream.ended
+                if not self._goes_on_locked(stream):
+                    return True
+            self._wait(stream, _more_than(buffer, 0), timeout, unguarded=True)
+
+    def take_frame(self, stream: Stream, limit: int | None, timeout: float | None) -> bytes | None:
+        """The next frame or what is left of it, at most ``limit`` octets; ``None`` at the end.
+
+        :raises TimeoutError, StreamFault: as :meth:`take`.
+        """
+        buffer = stream.buffer
+        if stream.owned:
+            return buffer.take_frame(limit) if buffer.has_frame else None
+        while True:
+            with self._pump.guard:
+                if buffer.has_frame:
+                    frame = buffer.take_frame(limit)
+                    self._consumed_locked(stream, len(frame))
+                    return frame
+                if not self._goes_on_locked(stream):
                     return None
-                self._run_dry_locked(stream)
-            self._wait(stream, _more_than(stream, size), timeout, unguarded=True)
+            self._wait(stream, lambda: buffer.has_frame, timeout, unguarded=True)
 
     def _consumed_locked(self, stream: Stream, size: int) -> None:
         if not stream.owned and self._table.consumed(stream, size):
             self._flush_locked()
 
-    def _run_dry_locked(self, stream: Stream) -> None:
-        """The application has to wait for data, which is when a window may grow."""
+    def _goes_on_locked(self, stream: Stream) -> bool:
+        """Whether to wait for more, which is when a window may grow.
+
+        :raises StreamFault: when the stream failed.
+        """
+        if stream.fault is not None:
+            raise stream.fault
+        if stream.ended:
+            return False
         if stream.flow.may_grow:
             size = stream.buffer.size
             self._pump.poll_locked()  # octets that the kernel holds are no reason to wait
             if stream.buffer.size == size:
                 self._table.blocked(stream)
                 self._flush_locked()
+        return True
 
     def _flush_locked(self) -> None:
         self._pump.queue_locked(self._engine.take_output())
         self._pump.flush_locked()
 
 
-def _more_than(stream: Stream, size: int) -> Callable[[], bool]:
-    return lambda: stream.buffer.size > size
-
-
-def _goes_on(stream: Stream) -> bool:
-    """Whether more may be received.
-
-    :raises StreamFault: when the stream failed.
-    """
-    if stream.fault is not None:
-        raise stream.fault
-    return not stream.ended
+def _more_than(buffer: ReceiveBuffer, size: int) -> Callable[[], bool]:
+    return lambda: buffer.size > size

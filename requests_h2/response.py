@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import inspect
 import io
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import urllib3
@@ -17,6 +18,8 @@ from .connection import Connection
 from .exceptions import RequestBodyError, StreamFault, to_urllib3
 from .stream import Stream
 
+# Since urllib3 2.6: a frame may be a decompression bomb.
+_DECODES_IN_PARTS = "max_length" in inspect.signature(urllib3.HTTPResponse._decode).parameters
 _GATHERED = 64 << 10  # octets that are worth waiting for, to be copied once
 
 
@@ -96,8 +99,24 @@ class StreamReader:
         """
         return self._take(None if amount is None or amount < 0 else amount, 1)
 
+    def read_frame(self, limit: int | None = None) -> bytes | None:
+        """A DATA frame's content, or what is left of it, at most ``limit`` octets.
+
+        :returns: ``b""`` for an empty frame, ``None`` at the end.
+        :raises TimeoutError, ProtocolError, IncompleteRead: as :meth:`read1`.
+        """
+        if not self._goes_on(until=lambda: self._stream.buffer.has_frame):
+            return None
+        try:
+            frame = self._receiving.take_frame(self._stream, limit, self._timeout)
+        except StreamFault as fault:
+            raise to_urllib3(fault) from fault
+        if frame is None:
+            self._finish()
+        return frame
+
     def _take(self, limit: int | None, wanted: int) -> bytes:
-        if limit == 0 or not self._goes_on():
+        if limit == 0 or not self._goes_on(until=self._has_data):
             return b""
         try:
             data = self._receiving.take(self._stream, limit, self._timeout, wanted)
@@ -110,7 +129,7 @@ class StreamReader:
     def _read_all(self) -> bytes:
         body = io.BytesIO()  # gives its buffer away without a copy
         try:
-            while self._goes_on():
+            while self._goes_on(until=self._has_data):
                 if self._receiving.take_all(self._stream, body, self._timeout):
                     self._finish()
         except StreamFault as fault:
@@ -135,12 +154,15 @@ class StreamReader:
             self._closed = True
             self._connection.give_up_later(self._stream)
 
-    def _goes_on(self) -> bool:
-        """Whether there may be more to read; drives the rest of an upload until there is."""
+    def _has_data(self) -> bool:
+        return self._stream.buffer.size > 0
+
+    def _goes_on(self, until: Callable[[], bool]) -> bool:
+        """Whether there may be more to read; drives the rest of an upload ``until()`` there is."""
         if not self._closed and self._stream.bodiless:
             self.close()
         if self._upload is not None and not self._upload.done and not self._closed:
-            self._upload.advance(until=lambda: self._stream.buffer.size > 0)
+            self._upload.advance(until)
         return not self._closed
 
     def _finish(self) -> None:
@@ -202,6 +224,72 @@ class HTTP2Response(urllib3.HTTPResponse):
             return super().read1(amt, decode_content)
         except RequestBodyError as error:
             raise error.original from None
+
+    def read_chunked(
+        self, amt: int | None = None, decode_content: bool | None = None
+    ) -> Generator[bytes]:
+        """One item for each DATA frame, as it arrives; empty frames are items too.
+
+        What the other methods have left of a frame comes first. Where the content is decoded an
+        item is what the decoder makes of a frame, which may be nothing yet; if it has kept anything
+        at the end, that is the last item.
+
+        :param amt: octets in an item at most: a larger frame makes several. ``None`` or below 0
+            for no limit; 0 gives nothing.
+        :param decode_content: ``False`` for the frames as they were sent.
+        :raises urllib3.exceptions.HTTPError: as :meth:`read`.
+        """
+        if amt == 0:
+            return
+        limit = None if amt is None or amt < 0 else amt
+        decode = decode_content is None or decode_content
+        self._init_decoder()
+        self._decoded_buffer.put(self._decode(b"", decode, flush_decoder=False))
+        if len(self._decoded_buffer):
+            yield from self._decoded_items(limit)
+        while (frame := self._read_frame(limit)) is not None:
+            if decode:
+                yield from self._items_of(frame, limit)
+            else:
+                yield frame
+        if decode:
+            self._decoded_buffer.put(self._decode(b"", decode, flush_decoder=True))
+            if len(self._decoded_buffer):
+                yield from self._decoded_items(limit)
+
+    def _read_frame(self, limit: int | None) -> bytes | None:
+        reader: Any = self._original_response
+        frame: bytes | None
+        try:
+            with self._error_catcher():
+                frame = reader.read_frame(limit)
+        except RequestBodyError as error:
+            raise error.original from None
+        if frame:
+            self._fp_bytes_read += len(frame)
+            if self.length_remaining is not None:
+                self.length_remaining -= len(frame)
+        return frame
+
+    def _items_of(self, frame: bytes, limit: int | None) -> Iterator[bytes]:
+        """What the decoder makes of a frame, in items of at most ``limit`` octets."""
+        options: dict[str, Any] = {"max_length": limit} if _DECODES_IN_PARTS else {}
+        while True:
+            self._decoded_buffer.put(self._decode(frame, True, flush_decoder=False, **options))
+            yield from self._decoded_items(limit)
+            if not getattr(self._decoder, "has_unconsumed_tail", False):
+                return
+            frame = b""
+
+    def _decoded_items(self, limit: int | None) -> Iterator[bytes]:
+        """What is decoded already: one item, more past the limit."""
+        buffer = self._decoded_buffer
+        if limit is None:
+            yield buffer.get_all()
+            return
+        yield buffer.get(limit)
+        while len(buffer):
+            yield buffer.get(limit)
 
     def __del__(self) -> None:
         # Instead of IOBase's, which would call close() and wait for a lock.

@@ -26,11 +26,15 @@ _MAX_INFORMATIONAL = 100
 
 
 class Request(NamedTuple):
-    """What opens a stream: checked fields, and whether a body follows them."""
+    """What opens a stream: checked fields, and whether a body follows them.
+
+    ``frames`` tells whether the response may be read frame by frame.
+    """
 
     method: str
     fields: Sequence[Field]
     sending: bool
+    frames: bool = True
 
 
 class Stream(Waiter):
@@ -74,7 +78,7 @@ class Stream(Waiter):
         self.flow = AdaptiveWindow(STREAM_WINDOW)
         self.response: ResponseFields | None = None
         self.trailers: list[tuple[str, str]] = []
-        self.buffer = ReceiveBuffer(segments)
+        self.buffer = ReceiveBuffer(segments, request.frames)
         self.expected: int | None = None
         self.leaves_at = 0  # octets the connection will have sent when all that is queued has left
         self.received_before = 0  # octets on the connection when the request was sent

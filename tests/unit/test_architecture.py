@@ -34,7 +34,7 @@ LAYERS = (
     ("engine.base",),
     ("engine.frames", "engine.__init__"),
     ("fields", "flow_control", "fork", "options", "outbound", "receive_buffer", "tls"),
-    ("exceptions", "timeouts"),
+    ("exceptions", "frame_sizes", "timeouts"),
 )
 RANK = {name: row for row, names in enumerate(LAYERS) for name in names}
 
