@@ -140,7 +140,8 @@ class StreamTable:
     def keep_data(self) -> None:
         """The buffer that was received into is about to be used again."""
         for stream in self._holders:
-            stream.buffer.keep()
+            if not stream.owned:
+                stream.buffer.keep()
         self._holders.clear()
 
     def blocked(self, stream: Stream) -> None:
