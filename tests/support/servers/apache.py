@@ -45,6 +45,7 @@ MaxKeepAliveRequests 0
 # A cookie of 8 KiB and the name beside it.
 LimitRequestFieldSize 32768
 H2MaxSessionStreams 100
+H2EarlyHints on
 
 SSLEngine on
 SSLCertificateFile {certificate}
