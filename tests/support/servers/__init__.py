@@ -11,7 +11,7 @@ import enum
 from .apache import Apache
 from .base import Server, ServerFailedError, ServerMissingError, Surroundings
 from .caddy import Caddy
-from .documents import Document, write_documents
+from .documents import PUSHED, Document, write_documents
 from .h2o import H2O
 from .hypercorn import Hypercorn
 from .nghttpd import Nghttpd
@@ -20,6 +20,7 @@ from .node import Node
 
 __all__ = [
     "CAPABILITIES",
+    "PUSHED",
     "SERVERS",
     "Can",
     "Document",
@@ -53,6 +54,8 @@ class Can(enum.Flag):
     RETIRE = enum.auto()
     #: Ends its connections in good order when told to reload, and goes on.
     RELOAD = enum.auto()
+    #: Pushes PUSHED with a GET of /pushing, and /100m with /pushing-large.
+    PUSH = enum.auto()
     #: Sends the answer 103 of /early-hints.
     EARLY_HINTS = enum.auto()
     #: Sends the trailers of /trailers, to a request with "TE: trailers".
@@ -61,7 +64,7 @@ class Can(enum.Flag):
     REQUEST_TRAILERS = enum.auto()
 
 
-_FULL = Can.DYNAMIC | Can.GZIP | Can.RANGE | Can.HTTP11
+_FULL = Can.DYNAMIC | Can.GZIP | Can.RANGE | Can.HTTP11 | Can.PUSH
 _INTERIM_AND_TRAILERS = Can.EARLY_HINTS | Can.TRAILERS
 
 #: nghttpd speaks HTTP/2 only and has no ranges, no compression of files and no reload. h2o 2.2 has
@@ -70,7 +73,7 @@ _INTERIM_AND_TRAILERS = Can.EARLY_HINTS | Can.TRAILERS
 #: takes a request's trailers for a connection error; h2o drops both. No proxy passes a request's
 #: trailers on.
 CAPABILITIES: dict[str, Can] = {
-    "nghttpd": Can.ECHO_UPLOAD,
+    "nghttpd": Can.ECHO_UPLOAD | Can.PUSH,
     "nginx": _FULL | Can.HTTP11_ONLY | Can.CLIENT_PORT | Can.RETIRE | Can.RELOAD,
     "h2o": _FULL | Can.RELOAD,
     "apache": _FULL | Can.HTTP11_ONLY | Can.CLIENT_PORT | Can.RELOAD | _INTERIM_AND_TRAILERS,

@@ -16,8 +16,10 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
 from tests.support.backend import MEETING_TIMEOUT, Answer, Question, answer
+from tests.support.servers.documents import PUSHED
 
-STATIC = {"/1k", "/100m", "/text.txt"}
+PUSHES: dict[str, tuple[str, ...]] = {"/pushing": PUSHED, "/pushing-large": ("/100m",)}
+STATIC = {"/1k", "/100m", "/text.txt", *PUSHES, *PUSHED}
 CHUNK = 1 << 16
 
 
@@ -35,6 +37,9 @@ class Application:
         port = scope["client"][1]
         common = [("x-client-port", str(port))]
         if scope["path"] in STATIC:
+            if "http.response.push" in scope["extensions"]:
+                for path in PUSHES.get(scope["path"], ()):
+                    await send({"type": "http.response.push", "path": path, "headers": []})
             await self.static(scope, send, common)
         else:
             await self.dynamic(scope, receive, send, common)

@@ -11,7 +11,10 @@ const path = require("node:path");
 const zlib = require("node:zlib");
 
 const options = JSON.parse(process.argv[2]);
-const STATIC = new Set(["/1k", "/100m", "/text.txt"]);
+const PUSHED = { "/pushing": ["/pushed-1", "/pushed-2"], "/pushing-large": ["/100m"] };
+const STATIC = new Set([
+  "/1k", "/100m", "/text.txt", ...Object.keys(PUSHED), ...Object.values(PUSHED).flat(),
+]);
 const KEPT = 1 << 20;
 const HINTS = ["</style.css>; rel=preload; as=style", "</script.js>; rel=preload; as=script"];
 const MEETING_TIMEOUT = 20_000;
@@ -71,6 +74,16 @@ function serveStatic(request, response, name) {
   response.on("close", () => stream.destroy());
   stream.on("error", () => response.destroy());
   stream.pipe(response);
+}
+
+function push(response, name) {
+  response.createPushResponse({ ":path": name }, (error, pushed) => {
+    // The client may have gone.
+    if (!error) {
+      pushed.setHeader("x-client-port", response.getHeader("x-client-port"));
+      serveStatic({ method: "GET", headers: {} }, pushed, name);
+    }
+  });
 }
 
 function meet(key, count, done) {
@@ -172,6 +185,9 @@ function serve(request, response) {
   response.setHeader("x-client-port", String(request.socket.remotePort));
   const name = request.url.split("?")[0];
   if (STATIC.has(name)) {
+    if (response.stream?.pushAllowed) {
+      (PUSHED[name] || []).forEach((each) => push(response, each));
+    }
     serveStatic(request, response, name);
     return;
   }
