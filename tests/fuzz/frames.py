@@ -57,6 +57,7 @@ class Heading(NamedTuple):
     priority: bytes = b""
     flaw: int | None = None  # where the block is damaged
     end_headers: bool = True
+    promised: int | None = None  # makes it a PUSH_PROMISE, on stream_id
 
     def frames(self, encoder: Encoder) -> list[Wire]:
         block = encoder.encode(self.fields, huffman=bool(self.pieces % 2))
@@ -65,14 +66,16 @@ class Heading(NamedTuple):
             block = block[:at] + bytes((block[at] ^ 0xFF,)) + block[at + 1 :]
         size = max(1, -(-len(block) // self.pieces))
         parts = [block[start : start + size] for start in range(0, len(block), size)] or [b""]
-        flags = END_STREAM if self.end_stream else 0
+        kind, flags = HEADERS, END_STREAM if self.end_stream else 0
         first = self.priority + parts[0]
-        if self.priority:
+        if self.promised is not None:
+            kind, flags, first = PUSH_PROMISE, 0, u32(self.promised) + parts[0]
+        elif self.priority:
             flags |= PRIORITISED
         if self.padding is not None:
             flags |= PADDED
             first = bytes((self.padding,)) + first + bytes(self.padding)
-        made = [Wire(HEADERS, flags, self.stream_id, first)]
+        made = [Wire(kind, flags, self.stream_id, first)]
         made += [Wire(CONTINUATION, 0, self.stream_id, part) for part in parts[1:]]
         if self.end_headers:
             made[-1] = made[-1]._replace(flags=made[-1].flags | END_HEADERS)

@@ -31,6 +31,7 @@ LAYERS = (
     ("engine.h2_client", "engine.field_blocks", "engine.nghttp2_client"),
     ("engine.nghttp2_gate",),
     ("engine.base",),
+    ("engine.pushes",),
     ("engine.frames", "engine.__init__"),
     ("fields", "flow_control", "fork", "options", "outbound", "receive_buffer", "tls"),
     ("exceptions", "timeouts"),
