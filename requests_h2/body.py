@@ -11,7 +11,7 @@ from urllib3.exceptions import InvalidHeader, UnrewindableBodyError
 from urllib3.util.request import body_to_chunks, rewind_body, set_file_position
 
 from .connection import WRITE_SIZE, Connection
-from .exceptions import RequestBodyError
+from .exceptions import CallerError
 from .fields import Headers, declared_length
 from .stream import Stream
 
@@ -53,7 +53,7 @@ class RequestBody:
     def pieces(self) -> Iterator[tuple[memoryview, bool]]:
         """Pairs of octets and whether they are the last.
 
-        :raises RequestBodyError: carrying what the caller's iterator or file raised.
+        :raises CallerError: carrying what the caller's iterator or file raised.
         :raises InvalidHeader: when the body does not have the length that was declared.
         """
         self.started = True
@@ -95,7 +95,7 @@ class RequestBody:
             except StopIteration:
                 return
             except Exception as error:
-                raise RequestBodyError(error) from error
+                raise CallerError(error) from error
             if data:
                 yield data
 

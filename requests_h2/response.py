@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import http.client
 import io
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Callable, Generator
+from typing import Any, NamedTuple, Protocol
 
 import urllib3
 from requests.models import CONTENT_CHUNK_SIZE
@@ -14,7 +14,8 @@ from urllib3.exceptions import IncompleteRead
 
 from .body import Upload
 from .connection import Connection
-from .exceptions import RequestBodyError, StreamFault, to_urllib3
+from .exceptions import CallerError, StreamFault, to_urllib3
+from .fields import ResponseFields
 from .stream import Stream
 
 _GATHERED = 64 << 10  # octets that are worth waiting for, to be copied once
@@ -53,6 +54,19 @@ class StreamReader:
         for name, value in response.items:
             self.msg.set_raw(name, value)
         self.headers = self.msg
+
+    @property
+    def connection(self) -> Connection:
+        return self._connection
+
+    @property
+    def stream(self) -> Stream:
+        return self._stream
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds for each wait."""
+        return self._timeout
 
     @property
     def trailers(self) -> list[tuple[str, str]]:
@@ -151,17 +165,77 @@ class StreamReader:
         self._closed = True
 
 
+class InformationalResponse(NamedTuple):
+    """A 1xx response that came before the final one (RFC 9110 section 15.2)."""
+
+    status: int
+    headers: HTTPHeaderDict
+
+
+def informational_response(received: ResponseFields) -> InformationalResponse:
+    return InformationalResponse(received.status, HTTPHeaderDict(received.items))
+
+
+class PushSink(Protocol):
+    """What surfaces the pushes that were promised to a response."""
+
+    def surface(self) -> None:
+        """Call the hooks for what has been promised since; raises what they raise."""
+
+
 class HTTP2Response(urllib3.HTTPResponse):
     """A urllib3 response whose bytes come from a stream."""
 
     wanted_whole = False
     """Whether requests reads all of the body itself (``stream=False``)."""
+    pushed = False
+    """Whether the server sent it without being asked."""
+    pushes: PushSink | None = None
+    _reads = 0  # how deep this thread is in methods that read
+
+    @property
+    def reader(self) -> StreamReader:
+        """What this response reads from."""
+        reader: Any = self._original_response
+        taken: StreamReader = reader
+        return taken
 
     @property
     def trailers(self) -> HTTPHeaderDict:
         """The trailer section, complete once the body has been read; empty before and without."""
-        reader: Any = self._original_response
-        return HTTPHeaderDict(reader.trailers)
+        return HTTPHeaderDict(self.reader.trailers)
+
+    @property
+    def informational(self) -> list[InformationalResponse]:
+        """The 1xx responses before this one, as 103 with its Link fields (RFC 8297)."""
+        return [informational_response(one) for one in self.reader.stream.informational]
+
+    def reprioritize(self, urgency: int = 3, incremental: bool = False) -> None:
+        """Tell the server how soon the rest is wanted: PRIORITY_UPDATE (RFC 9218 section 7.1).
+
+        A server may ignore it. Nothing is sent when the response is complete.
+
+        :param urgency: from 0, the most urgent, to 7.
+        :param incremental: whether the response is of use in pieces.
+        :raises ValueError: for any other urgency.
+        """
+        if urgency not in range(8):
+            raise ValueError(f"urgency goes from 0 to 7, not {urgency!r}")
+        priority = f"u={urgency}, i" if incremental else f"u={urgency}"
+        self.reader.connection.reprioritize(self.reader.stream, priority.encode())
+
+    def release_conn(self) -> None:
+        """As urllib3's. requests calls it to close a response that was read to its end, which is
+        when pushes that nobody has claimed go.
+        """
+        super().release_conn()
+        if not self._reads and self.pushes is not None:
+            self.reader.connection.drop_promises(self.reader.stream)
+
+    def close(self) -> None:
+        super().close()
+        if self.pushes is not None:
+            self.reader.connection.drop_promises(self.reader.stream)
 
     def stream(
         self, amt: int | None = 2**16, decode_content: bool | None = None
@@ -191,16 +265,40 @@ class HTTP2Response(urllib3.HTTPResponse):
         decode_content: bool | None = None,
         cache_content: bool = False,
     ) -> bytes:
+        if self.pushes is not None:
+            return self._surfacing(super().read, amt, decode_content, cache_content)
         try:
             return super().read(amt, decode_content, cache_content)
-        except RequestBodyError as error:
+        except CallerError as error:
             raise error.original from None
 
     def read1(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:
+        if self.pushes is not None:
+            return self._surfacing(super().read1, amt, decode_content)
         try:
             return super().read1(amt, decode_content)
-        except RequestBodyError as error:
+        except CallerError as error:
             raise error.original from None
+
+    def _surfacing(self, read: Callable[..., bytes], *arguments: Any) -> bytes:
+        """Read, and call the hooks for pushes before and, at the end, after it: no lock is held
+        there, and no data is in flight that their exceptions could lose.
+        """
+        self._surface_pushes()
+        self._reads += 1
+        try:
+            data = read(*arguments)
+        except CallerError as error:
+            raise error.original from None
+        finally:
+            self._reads -= 1
+        if self.reader.stream.ended:
+            self._surface_pushes()
+        return data
+
+    def _surface_pushes(self) -> None:
+        if self.pushes is not None and not self._reads:
+            self.pushes.surface()
 
     def __del__(self) -> None:
         # Instead of IOBase's, which would call close() and wait for a lock.
