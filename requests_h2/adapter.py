@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import ssl
 import threading
@@ -15,6 +16,7 @@ from urllib3.exceptions import LocationParseError
 from .engine.choice import choose
 from .exceptions import HTTP2RequiredError, RequestBodyError
 from .fork import renew_in_children
+from .options import Options
 from .pool import HTTP2ConnectionPool
 from .response import HTTP2Response
 
@@ -45,7 +47,7 @@ class HTTP2Adapter(HTTPAdapter):
         applied to it as urllib3 does.
     """
 
-    __attrs__ = [*HTTPAdapter.__attrs__, "_http2", "_wanted_engine"]  # noqa: RUF012  # as requests declares it
+    __attrs__ = [*HTTPAdapter.__attrs__, "_options"]  # noqa: RUF012  # as requests declares it
 
     def __init__(
         self,
@@ -58,10 +60,7 @@ class HTTP2Adapter(HTTPAdapter):
         engine: Literal["auto", "h2", "nghttp2"] = "auto",
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        if http2 not in (True, False, "required"):
-            raise ValueError(f'http2 must be True, False or "required", not {http2!r}')
-        self._http2 = http2
-        self._wanted_engine = engine
+        self._options = Options(http2=http2, engine=engine)
         self._engine = choose(engine)
         self._ssl_context = ssl_context
         super().__init__(pool_connections, pool_maxsize, max_retries, pool_block)
@@ -69,9 +68,8 @@ class HTTP2Adapter(HTTPAdapter):
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Needed by init_poolmanager, which the class above calls; a context cannot be pickled.
         self._ssl_context = None
-        self._http2 = state["_http2"]
-        self._wanted_engine = state["_wanted_engine"]
-        self._engine = choose(self._wanted_engine)
+        self._options = state["_options"]
+        self._engine = choose(self._options.engine)
         super().__setstate__(state)
 
     @property
@@ -121,7 +119,7 @@ class HTTP2Adapter(HTTPAdapter):
         proxies: Any = None,
     ) -> requests.Response:
         """As ``HTTPAdapter.send``. What a request body's iterator raises comes out unchanged."""
-        if self._http2 == "required" and (request.url or "").lower().startswith("http://"):
+        if self._options.required and (request.url or "").lower().startswith("http://"):
             raise requests.exceptions.ConnectionError(
                 'http2="required", but HTTP/2 needs TLS: the URL is http://', request=request
             )
@@ -151,15 +149,14 @@ class HTTP2Adapter(HTTPAdapter):
         """Swap the class of a manager's https pools. Options go by ``partial``: unknown keywords
         would break the manager's pool keys.
         """
-        if self._http2 is False:
+        if self._options.http2 is False:
             return
         stock: Any = manager.pool_classes_by_scheme["https"]
         manager.pool_classes_by_scheme = {
             **manager.pool_classes_by_scheme,
             "https": functools.partial(  # type: ignore[dict-item]  # called like the class
                 HTTP2ConnectionPool,
-                http2=self._http2,
-                engine=self._engine,
+                options=dataclasses.replace(self._options, engine=self._engine),
                 connection_cls=stock.ConnectionCls,
             ),
         }

@@ -6,16 +6,15 @@ import functools
 import io
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from .engine.base import FRAME_HEADER, Engine
 from .exceptions import ErrorCode, FaultKind
-from .fields import Field
 from .fork import renew_in_children
 from .outbound import Answers
 from .pump import Pump, Waiter
-from .stream import Stream
+from .stream import Request, Stream
 from .stream_table import State, StreamTable
 from .timeouts import Deadline
 from .tls import TLS_RECORD, Dialled, Transport, is_alert
@@ -40,7 +39,8 @@ _open_connections: set[Connection] = set()
 class Connection:
     """Streams that share one socket. Thread-safe.
 
-    It begins with a reservation for whoever made it: see :meth:`reserve`.
+    It begins with a reservation, a place for whoever made it: one :meth:`open_reserved` or
+    :meth:`cancel_reservation` must follow.
 
     :param transport: connected, ALPN negotiated h2; owned by this object.
     :param origin: ``host:port``, for messages.
@@ -78,26 +78,13 @@ class Connection:
 
     # -- a place for a stream ----------------------------------------------------------------------
 
-    def reserve(self) -> bool:
-        """Take a place for one stream, after a look at what the socket holds.
-
-        So GOAWAY, EOF and PING are seen before a request is entrusted to the connection. Each
-        success is followed by one :meth:`open_stream` or :meth:`cancel_reservation`.
-        """
+    def look(self) -> bool:
+        """Whether a stream may be opened, once GOAWAY, EOF and PING in the socket were seen."""
         with self._guard:
-            if self._table.state is not State.OPEN:
-                return False
-            self._pump.poll_locked()
-            if self._table.idle_longer_than(IDLE_LIMIT):
-                self._table.drain("idle for too long")
-            if not self._engine.settings_acknowledged and self._acknowledge_by.expired:
-                self._table.drain("the server does not acknowledge SETTINGS")
-            if not self._table.has_slot:
-                return False
-            self._table.reserved += 1
-            return True
+            return self._look_locked()
 
     def cancel_reservation(self) -> None:
+        """What the maker of the connection calls instead of :meth:`open_reserved`."""
         with self._guard:
             self._table.reserved -= 1
             self._table.changes.slots = True
@@ -118,28 +105,40 @@ class Connection:
 
     # -- one stream --------------------------------------------------------------------------------
 
-    def open_stream(self, fields: Sequence[Field], method: str, sending: bool) -> Stream:
-        """Send a request's HEADERS, with END_STREAM unless ``sending``; uses up a reservation.
+    def open_stream(self, request: Request) -> Stream | None:
+        """Send a request's HEADERS, with END_STREAM when it has no body; ``None`` without a place.
 
         :raises InvalidHeader: when the fields are over the peer's limit; nothing is sent.
-        :raises StreamFault: NOT_SENT when GOAWAY or a lower limit came after the reservation.
+        """
+        with self._guard:
+            return self._open_locked(request) if self._look_locked() else None
+
+    def open_reserved(self, request: Request) -> Stream:
+        """The same for the maker of the connection, which uses up its reservation.
+
+        :raises InvalidHeader: as above.
+        :raises StreamFault: NOT_SENT when no stream can be opened after all.
         """
         with self._guard:
             self._table.reserved -= 1
             self._table.changes.slots = True
-            self._pump.poll_locked()  # the end may have come since the reservation
-            stream = self._table.open(fields, method, sending)
-            stream.received_before = self._pump.received
-            self._flush_locked(stream)
-            return stream
+            self._pump.poll_locked()  # the end may have come already
+            return self._open_locked(request)
 
-    def wait(self, stream: Stream, ready: Callable[[], bool], timeout: float | None) -> None:
+    def wait(
+        self,
+        stream: Stream,
+        ready: Callable[[], bool],
+        timeout: float | None,
+        unguarded: bool = False,
+    ) -> None:
         """Wait until ``ready()`` or the stream is not open any more.
 
         :param ready: asked under the lock.
+        :param unguarded: it may also be asked without.
         :raises TimeoutError: after ``timeout`` seconds.
         """
-        if not self._wait(stream, ready, timeout):
+        if not self._wait(stream, ready, timeout, unguarded):
             self._note_timeout(stream, timeout)
             raise TimeoutError("timed out")
 
@@ -157,7 +156,7 @@ class Connection:
         # Asked without the lock first: as a rule everything has left at once.
         while self._pump.unsent and (sent := self._sent_before(stream)) is not None:
             self._wait_writing(stream, functools.partial(self._moved_or, answered, sent), timeout)
-        self.wait(stream, answered, timeout)
+        self.wait(stream, answered, timeout, unguarded=True)
 
     def wait_for_continue(self, stream: Stream, seconds: float) -> None:
         """Hold a body back until 100 (Continue), a final response, or for so long.
@@ -177,6 +176,8 @@ class Connection:
         :raises TimeoutError: when nothing came in time.
         :raises StreamFault: when the stream failed, after its good data was taken.
         """
+        if stream.owned:
+            return stream.buffer.take(stream.buffer.size if limit is None else limit)
         wanted = min(wanted, stream.flow.window_size // 2)
         while True:
             with self._guard:
@@ -192,6 +193,9 @@ class Connection:
 
     def take_all(self, stream: Stream, sink: io.BytesIO, timeout: float | None) -> bool:
         """Wait for something and :meth:`take` all there is; whether that was the last of it."""
+        if stream.owned:
+            stream.buffer.move_to(sink)
+            return True
         while True:
             with self._guard:
                 if moved := stream.buffer.move_to(sink):
@@ -252,6 +256,8 @@ class Connection:
 
     def close_stream(self, stream: Stream, error_code: int = ErrorCode.CANCEL) -> None:
         """Give a stream up: RST_STREAM unless it is over, its unread octets returned."""
+        if stream.owned:
+            return
         with self._guard:
             self._close_stream_locked(stream, error_code)
 
@@ -347,10 +353,26 @@ class Connection:
         return self._answers.size(self._pump.sent) > _ANSWER_LIMIT
 
     def _wait_for_data(self, stream: Stream, known: int, timeout: float | None) -> None:
-        self.wait(stream, lambda: stream.buffer.size > known, timeout)
+        self.wait(stream, lambda: stream.buffer.size > known, timeout, unguarded=True)
+
+    def _look_locked(self) -> bool:
+        if self._table.state is not State.OPEN:
+            return False
+        self._pump.poll_locked()
+        if self._table.idle_longer_than(IDLE_LIMIT):
+            self._table.drain("idle for too long")
+        if not self._engine.settings_acknowledged and self._acknowledge_by.expired:
+            self._table.drain("the server does not acknowledge SETTINGS")
+        return self._table.has_slot
+
+    def _open_locked(self, request: Request) -> Stream:
+        stream = self._table.open(request)
+        stream.received_before = self._pump.received
+        self._flush_locked(stream)
+        return stream
 
     def _consumed_locked(self, stream: Stream, size: int) -> None:
-        if self._table.consumed(stream, size):
+        if not stream.owned and self._table.consumed(stream, size):
             self._flush_locked()
 
     def _sent_before(self, stream: Stream) -> int | None:
@@ -371,8 +393,19 @@ class Connection:
         finally:
             stream.writing = False
 
-    def _wait(self, stream: Stream, ready: Callable[[], bool], timeout: float | None) -> bool:
-        return self._pump.wait(stream, lambda: ready() or not stream.open, Deadline(timeout))
+    def _wait(
+        self,
+        stream: Stream,
+        ready: Callable[[], bool],
+        timeout: float | None,
+        unguarded: bool = False,
+    ) -> bool:
+        return self._pump.wait(
+            stream,
+            lambda: ready() or not stream.open,
+            Deadline(timeout),
+            unguarded=unguarded,
+        )
 
     def _note_timeout(self, stream: Stream, timeout: float | None) -> None:
         """A stream timed out; the connection may be at fault.
@@ -406,6 +439,8 @@ class Connection:
         return min(self._engine.send_capacity(stream.id), _OUTBOUND_LIMIT - self._pump.unsent)
 
     def _close_stream_locked(self, stream: Stream, error_code: int) -> None:
+        if stream.owned:
+            return
         if stream.complete and stream.open:
             self._pump.poll_locked()  # END_STREAM is most likely here; then nothing is reset
         self._table.close(stream, error_code)

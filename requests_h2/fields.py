@@ -126,6 +126,11 @@ def asks_to_close(headers: Headers) -> bool:
     )
 
 
+def expects_continue(fields: Sequence[Field]) -> bool:
+    """Whether the request says ``Expect: 100-continue`` (RFC 9110 section 10.1.1)."""
+    return any(name == b"expect" and value.lower() == b"100-continue" for name, value in fields)
+
+
 def list_size(fields: Sequence[Field]) -> int:
     """The size that SETTINGS_MAX_HEADER_LIST_SIZE limits (RFC 9113 section 6.5.2), in octets."""
     return len(b"".join(itertools.chain.from_iterable(fields))) + 32 * len(fields)

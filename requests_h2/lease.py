@@ -7,7 +7,6 @@ says http/1.1, it is urllib3's own connection, which then has the socket to itse
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from urllib3.connection import HTTPSConnection
@@ -15,9 +14,9 @@ from urllib3.util import Timeout, Url
 
 from .body import RequestBody, Upload
 from .connection import Connection
-from .fields import Field
+from .fields import Headers, RequestTarget, expects_continue, request_fields
 from .response import HTTP2Response, StreamReader, http2_response
-from .stream import Stream
+from .stream import Request, Stream
 from .tls import Dialled
 
 if TYPE_CHECKING:
@@ -37,6 +36,7 @@ class Lease:
 
     def __init__(self, pool: HTTP2ConnectionPool, pool_timeout: float | None) -> None:
         self._pool = pool
+        self._outgoing: _Outgoing | None = None
         self.pool_timeout = pool_timeout
         self.timeout: float | None = None  # set by urlopen, which also gives us the Timeout
         self.host = pool.host
@@ -69,31 +69,59 @@ class Lease:
     def has_connected_to_proxy(self) -> bool:
         return self.dialled.has_connected_to_proxy
 
-    def bind(self, connection: Connection) -> None:
-        """Hold a reservation on a shared connection."""
-        self.connection = connection
-        self.stream = self._upload = None
-        self._reserved = True
-        self.dialled = connection.dialled
+    def describe(self, method: str, target: RequestTarget, headers: Headers, body: Any) -> None:
+        """Say what is to be sent. It is checked when there is an HTTP/2 connection for it."""
+        self._outgoing = _Outgoing(method, target, headers, body)
 
-    def request(
-        self, method: str, fields: Sequence[Field], body: RequestBody, timeout: Timeout
-    ) -> None:
+    @property
+    def body(self) -> RequestBody:
+        """The request's body.
+
+        :raises InvalidHeader, TypeError: see :class:`RequestBody`.
+        """
+        assert self._outgoing is not None
+        return self._outgoing.body
+
+    def open_on(self, connection: Connection) -> bool:
+        """Open the stream on a connection that others use too, if there is a place.
+
+        :raises InvalidHeader: when the request must not be sent.
+        """
+        assert self._outgoing is not None
+        request = self._outgoing.request
+        self._use(connection)
+        self._pool._validate_conn(self)  # type: ignore[arg-type]  # warns, as for any connection
+        self.stream = connection.open_stream(request)
+        return self.stream is not None
+
+    def bind(self, connection: Connection) -> None:
+        """Hold the reservation on a new connection."""
+        self._use(connection)
+        self._reserved = True
+
+    def request(self, timeout: Timeout) -> None:
         """Send HEADERS and the body, until the server has answered or wants no more of it.
 
+        :raises InvalidHeader: when the request must not be sent.
         :raises TimeoutError: when nothing could be sent for the read timeout.
         :raises StreamFault: when the stream failed.
         :raises RequestBodyError: what the caller's iterator raised.
         """
         assert self.connection is not None
+        assert self._outgoing is not None
         self.read_timeout = Timeout.resolve_default_timeout(timeout.read_timeout)
-        self._reserved = False
-        self.stream = stream = self.connection.open_stream(fields, method, not body.empty)
-        if body.empty:
+        request = self._outgoing.request
+        if self._reserved:
+            self._pool._validate_conn(self)  # type: ignore[arg-type]  # as in open_on
+            self._reserved = False
+            self.stream = self.connection.open_reserved(request)
+        stream = self.stream
+        assert stream is not None
+        if not request.sending:
             return
-        if any(name == b"expect" and value.lower() == b"100-continue" for name, value in fields):
+        if expects_continue(request.fields):
             self.connection.wait_for_continue(stream, _CONTINUE_WAIT)
-        self._upload = Upload(self.connection, stream, body, self.read_timeout)
+        self._upload = Upload(self.connection, stream, self.body, self.read_timeout)
         self._upload.advance(until=lambda: stream.response is not None)
 
     def getresponse(
@@ -127,6 +155,11 @@ class Lease:
             enforce_content_length=enforce_content_length,
         )
 
+    def _use(self, connection: Connection) -> None:
+        self.connection = connection
+        self.dialled = connection.dialled
+        self.stream = self._upload = None
+
     def drain(self, reason: str) -> None:
         """Let the connection carry no other request."""
         assert self.connection is not None
@@ -148,3 +181,28 @@ class Lease:
         elif self.connection is not None and self._reserved:
             self._reserved = False
             self.connection.cancel_reservation()
+
+
+class _Outgoing:
+    """A request whose fields and body are made and checked at their first use."""
+
+    def __init__(self, method: str, target: RequestTarget, headers: Headers, body: Any) -> None:
+        self._method = method
+        self._target = target
+        self._headers = headers
+        self._raw_body = body
+        self._body: RequestBody | None = None
+        self._request: Request | None = None
+
+    @property
+    def body(self) -> RequestBody:
+        if self._body is None:
+            self._body = RequestBody(self._raw_body, self._method, self._headers)
+        return self._body
+
+    @property
+    def request(self) -> Request:
+        if self._request is None:
+            fields = request_fields(self._method, self._target, self._headers, self.body.length)
+            self._request = Request(self._method, fields, not self.body.empty)
+        return self._request

@@ -20,6 +20,7 @@ from .exceptions import HTTP2RequiredError, StreamFault
 from .flow_control import CONNECTION_WINDOW, STREAM_WINDOW
 from .fork import renew_in_children
 from .lease import Lease
+from .options import Options
 from .stream import MAX_HEADER_LIST_SIZE
 from .timeouts import Deadline
 from .tls import Dialled, SSLSocketTransport, negotiated_h2, offer_h2
@@ -59,14 +60,11 @@ class _Dial:
 class Origin:
     """What is open to one host and port with one set of TLS and proxy settings. Thread-safe.
 
-    :param required: whether servers without HTTP/2 are refused.
     :param max_connections: HTTP/2 connections at most.
-    :param engine: "h2" or "nghttp2".
     """
 
-    def __init__(self, *, required: bool, max_connections: int, engine: str) -> None:
-        self._required = required
-        self._engine = engine
+    def __init__(self, options: Options, *, max_connections: int) -> None:
+        self._options = options
         self._max_connections = max(1, max_connections)
         # Guards what follows. A lock of its own because an origin has several connections; whoever
         # has it may take a connection's, never the other way round.
@@ -94,8 +92,10 @@ class Origin:
         renew_tls_after_fork()
 
     def bind(self, pool: Dialler, lease: Lease, timeout: Timeout) -> bool:
-        """Give the lease a place on a connection, made if need be; false if it speaks HTTP/1.1.
+        """Give the lease a stream, or a place on a connection made for it; false if that speaks
+        HTTP/1.1.
 
+        :raises InvalidHeader: when the request must not be sent over HTTP/2.
         :raises ConnectTimeoutError: when none was free in the connect timeout, or without one the
             read timeout.
         """
@@ -105,7 +105,7 @@ class Origin:
         deadline = Deadline(limit)
         pending: _Dial | None = None
         tried: list[Connection] = []
-        while not self._reserve(lease, tried):
+        while not self._open(lease, tried):
             with self._dialled:
                 if pending is not None and pending.error is not None:
                     lease.dialled = pending.dialled
@@ -139,13 +139,12 @@ class Origin:
             text = f"Connection to {pool.host} timed out while another thread was connecting"
         return ConnectTimeoutError(lease, f"{text}. (connect timeout={limit})")
 
-    def _reserve(self, lease: Lease, tried: list[Connection]) -> bool:
-        """Get a place on a connection there is; ``tried`` becomes those that had none."""
+    def _open(self, lease: Lease, tried: list[Connection]) -> bool:
+        """Open a stream on a connection there is; ``tried`` becomes those that had no place."""
         with self._dialled:
             tried[:] = self._connections
         for connection in list(tried):
-            if connection.reserve():
-                lease.bind(connection)
+            if lease.open_on(connection):
                 return True
             if not connection.usable:
                 self._forget(connection)
@@ -187,7 +186,7 @@ class Origin:
             if conn.is_closed:
                 conn.timeout = Timeout.resolve_default_timeout(timeout.connect_timeout)
                 self._dial_out(pool, conn)
-            if not negotiated_h2(conn) and self._required:
+            if not negotiated_h2(conn) and self._options.required:
                 raise HTTP2RequiredError(
                     f"{pool.host}:{pool.port} does not speak HTTP/2: ALPN negotiated "
                     f"{_alpn(conn)}. Use http2=True to accept HTTP/1.1"
@@ -225,13 +224,13 @@ class Origin:
             pool.port,
             _alpn(conn),
             _tls(conn),
-            self._engine,
+            self._options.engine,
         )
 
     def _adopt(self, pool: Dialler, conn: HTTPSConnection) -> Connection:
         """Make a multiplexed connection of a connected socket, with a place for the caller."""
         sock, conn.sock = conn.sock, None
-        engine = engine_class(self._engine)(
+        engine = engine_class(self._options.engine)(
             stream_window=STREAM_WINDOW,
             connection_window=CONNECTION_WINDOW,
             max_header_list_size=MAX_HEADER_LIST_SIZE,
@@ -244,7 +243,7 @@ class Origin:
         return connection
 
     def use_http1_only(self, fault: StreamFault) -> None:
-        if self._required:
+        if self._options.required:
             raise HTTP2RequiredError(fault.message) from fault
         self._http1_only = True
         self.drain("the server wants HTTP/1.1")

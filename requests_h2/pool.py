@@ -14,11 +14,11 @@ from urllib3.util import Timeout
 from urllib3.util.proxy import connection_requires_http_tunnel
 from urllib3.util.retry import Retry
 
-from .body import RequestBody
 from .exceptions import FaultKind, HTTP2RequiredError, StreamFault, to_urllib3
-from .fields import Headers, RequestTarget, asks_to_close, request_fields
+from .fields import Headers, RequestTarget, asks_to_close
 from .fork import renew_in_children
 from .lease import Lease
+from .options import Options
 from .origin import Origin
 from .replay import Replays
 from .response import HTTP2Response
@@ -35,8 +35,7 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
     unknown what the origin speaks. Where ALPN says http/1.1, everything goes on as in the class
     above, on the same socket.
 
-    :param http2: ``True``, or ``"required"`` to refuse servers without HTTP/2.
-    :param engine: "h2" or "nghttp2".
+    :param options: with the engine "h2" or "nghttp2".
     :param connection_cls: replaces ``ConnectionCls`` (SOCKS pools have their own).
     :param maxsize: HTTP/2 connections at most, and what urllib3 means by it over HTTP/1.1.
     """
@@ -46,8 +45,7 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
         host: str,
         port: int | None = None,
         *,
-        http2: bool | str = True,
-        engine: str = "h2",
+        options: Options,
         connection_cls: type[HTTPSConnection] | None = None,
         maxsize: int = 1,
         **kwargs: Any,
@@ -55,12 +53,12 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
         super().__init__(host, port, maxsize=maxsize, **kwargs)
         if connection_cls is not None:
             self.ConnectionCls = connection_cls
-        self._required = http2 == "required"
+        self._options = options
         self._tunnels = connection_requires_http_tunnel(self.proxy, self.proxy_config, "https")
         # TLS inside TLS goes through urllib3's SSLTransport, which cannot be non-blocking; and a
         # forwarding proxy is the peer of the TLS connection.
         self._multiplexes = self.proxy is None or (self._tunnels and self.proxy.scheme == "http")
-        self._origin = Origin(required=self._required, max_connections=maxsize, engine=engine)
+        self._origin = Origin(options, max_connections=maxsize)
         renew_in_children(self)
 
     # -- urllib3's interface -----------------------------------------------------------------------
@@ -69,7 +67,7 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
         if self.pool is None:
             raise ClosedPoolError(self, "Pool is closed.")
         if not self._multiplexes:
-            if self._required:
+            if self._options.required:
                 raise HTTP2RequiredError(
                     f"HTTP/2 to {self.host} cannot be had through an HTTPS or forwarding proxy"
                 )
@@ -196,18 +194,14 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
         options: dict[str, bool],
     ) -> HTTP2Response | None:
         """The response, or ``None`` when the lease has got an HTTP/1.1 connection."""
+        lease.describe(method, self._target(url), headers, body)
         if not self._origin.bind(self, lease, timeout):
             return None
         self.num_requests += 1
-        request_body = RequestBody(body, method, headers)
-        fields = request_fields(method, self._target(url), headers, request_body.length)
-        replays = Replays(
-            method, request_body, Timeout.resolve_default_timeout(timeout.read_timeout)
-        )
+        replays = Replays(method, lease.body, Timeout.resolve_default_timeout(timeout.read_timeout))
         while True:
-            self._validate_conn(lease)  # type: ignore[arg-type]  # warns, as for any connection
             try:
-                lease.request(method, fields, request_body, timeout)
+                lease.request(timeout)
                 if asks_to_close(headers):
                     lease.drain("the request says Connection: close")
                 return lease.getresponse(method, url, **options)

@@ -2,10 +2,10 @@
 
 There is no thread behind a connection. A thread that has to wait takes the *pump* role when it is
 free: it polls outside the lock, then, under the lock, reads what there is, hands it to the owner
-and flushes. Everyone else waits on a condition of their own until the pump has something for them,
-or leaves and wakes one of them to take over. A thread that changes what the pump polls or waits for
-(output that the socket did not take, a stream that is closed from elsewhere) rouses it by a byte in
-a socket pair that is polled together with the socket.
+and flushes. Everyone else waits for a bell of their own. It rings when the pump has something for
+them, or when it leaves and one of them is to take over. A thread that changes what the pump polls
+or waits for (output that the socket did not take, a stream that is closed from elsewhere) rouses it
+by a byte in a socket pair that is polled together with the socket.
 """
 
 from __future__ import annotations
@@ -106,7 +106,9 @@ class Pump:
         self._transport = transport  # lock
         self._outbound = Outbound()  # lock
         self._read_buffer = memoryview(bytearray(_READ_BUFFER))  # lock
-        self._blocked: dict[Waiter, threading.Condition] = {}  # lock; in order of arrival
+        # Lock; in order of arrival. Who rings takes the bell out.
+        self._bells: dict[Waiter, threading.Lock] = {}
+        self._heir: Waiter | None = None  # lock; who was rung for to take the role
         self._pumper = 0  # lock; the thread that has the role, 0 when it is free
         self._pumping_for: Waiter | None = None  # lock; what that thread waits for
         self._polls_writing = False  # lock; whether it polls for room to write
@@ -177,8 +179,8 @@ class Pump:
         self._outbound.clear()
         self._transport.shutdown()
         self._dispose_locked()
-        for condition in self._blocked.values():
-            condition.notify_all()
+        for waiter in list(self._bells):
+            self._bells.pop(waiter).release()
 
     def renew_after_fork(self) -> None:
         """In the child: a free lock, and the descriptor given up without a word to the peer.
@@ -188,7 +190,7 @@ class Pump:
         """
         self.lock = threading.Lock()
         self.guard = Guard(self.lock, self._owner)
-        self._blocked.clear()
+        self._bells.clear()
         self._pumper = 0
         self._outbound.clear()
         self._closed = True
@@ -196,22 +198,32 @@ class Pump:
 
     def wake_locked(self, waiter: Waiter) -> None:
         """Have the thread that waits for this look again."""
-        if waiter in self._blocked:
-            self._blocked[waiter].notify_all()
+        if bell := self._bells.pop(waiter, None):
+            bell.release()
         elif waiter is self._pumping_for:
             self._rouse_locked()
 
     def wake_writers_locked(self) -> None:
-        for waiter, condition in self._blocked.items():
-            if waiter.writing:
-                condition.notify_all()
+        for waiter in [waiter for waiter in self._bells if waiter.writing]:
+            self._bells.pop(waiter).release()
         if self._pumping_for is not None and self._pumping_for.writing:
             self._rouse_locked()
 
-    def wait(self, waiter: Waiter, ready: Callable[[], bool], deadline: Deadline) -> bool:
-        """Wait until ``ready()``, which is asked under the lock; false when the deadline passed.
+    def wait(
+        self,
+        waiter: Waiter,
+        ready: Callable[[], bool],
+        deadline: Deadline,
+        *,
+        unguarded: bool = False,
+    ) -> bool:
+        """Wait until ``ready()``; false when the deadline passed.
 
         Also true when the socket is closed: nothing will come any more.
+
+        :param ready: asked under the lock.
+        :param unguarded: ``ready`` may also be asked without it, which spares those who are woken
+            a contended lock.
         """
         me = threading.get_ident()
         try:
@@ -219,27 +231,47 @@ class Pump:
                 with self.lock:
                     if ready() or self._closed or deadline.expired:
                         return ready() or self._closed
-                    if self._pumper in (0, me):
-                        self._pumper, self._pumping_for = me, waiter
-                        self._polls_writing = self._outbound.size > 0
-                    else:
-                        if self._outbound.size and not self._polls_writing:
-                            self._rouse_locked()  # it polls since before there was output
-                        self._block_locked(waiter, deadline)
-                if self._pumper == me:
-                    self._pump(ready, deadline)
+                    bell = self._enter_locked(waiter, me)
+                if bell is None:
+                    self._pump(waiter, ready, deadline)
+                else:
+                    bell.acquire(timeout=_poll_time(deadline))
                 self._owner.announce()
+                if unguarded and ready():
+                    return True
         finally:
-            # Also when a signal handler raises in the middle of the above; and this thread may
-            # have been woken to take the role over, which it passes on.
-            with self.lock:
-                if self._pumper == me:
-                    self._pumper, self._pumping_for = 0, None
-                    self._dispose_locked()
-                if self._blocked and not self._pumper:
-                    next(iter(self._blocked.values())).notify_all()
+            # Also when a signal handler raises in the middle of the above.
+            if self._pumper == me or self._heir is waiter or waiter in self._bells:
+                with self.lock:
+                    self._leave_locked(waiter)
 
-    def _pump(self, ready: Callable[[], bool], deadline: Deadline) -> None:
+    def _enter_locked(self, waiter: Waiter, me: int) -> threading.Lock | None:
+        """Take the pump's role, or get a bell to wait for."""
+        if self._heir is waiter:
+            self._heir = None
+        if self._pumper in (0, me):
+            self._pumper, self._pumping_for = me, waiter
+            self._polls_writing = self._outbound.size > 0
+            return None
+        if self._outbound.size and not self._polls_writing:
+            self._rouse_locked()  # it polls since before there was output
+        self._bells[waiter] = bell = threading.Lock()
+        bell.acquire()
+        return bell
+
+    def _leave_locked(self, waiter: Waiter) -> None:
+        """Wait no more. Whoever has the role, or was rung for to take it, passes it on."""
+        self._bells.pop(waiter, None)
+        if self._pumper == threading.get_ident():
+            self._pumper, self._pumping_for = 0, None
+            self._dispose_locked()
+        if self._heir is waiter:
+            self._heir = None
+        if self._bells and not self._pumper and self._heir is None:
+            self._heir = next(iter(self._bells))
+            self._bells.pop(self._heir).release()
+
+    def _pump(self, waiter: Waiter, ready: Callable[[], bool], deadline: Deadline) -> None:
         done = False
         while not done:
             roused = self._drained and self._poll(deadline)
@@ -250,13 +282,14 @@ class Pump:
                 self.flush_locked()
                 self._polls_writing = self._outbound.size > 0
                 done = ready() or self._closed or deadline.expired
+                if done:
+                    self._leave_locked(waiter)
 
     def _poll(self, deadline: Deadline) -> bool:
         """Wait for the socket or to be roused, and tell whether it was that. The descriptors stay
         valid while this thread has the role: see :meth:`_dispose_locked`.
         """
-        left = deadline.remaining()
-        timeout = _MAX_POLL if left is None else min(left, _MAX_POLL)
+        timeout = _poll_time(deadline)
         write = self._polls_writing
         # Looked up when called: gevent and eventlet replace or remove poll.
         if hasattr(select, "poll"):
@@ -281,13 +314,6 @@ class Pump:
             self._rouse_in.recv(4096)
         except BlockingIOError:
             return
-
-    def _block_locked(self, waiter: Waiter, deadline: Deadline) -> None:
-        self._blocked[waiter] = condition = threading.Condition(self.lock)
-        try:
-            condition.wait(deadline.remaining())
-        finally:
-            self._blocked.pop(waiter, None)
 
     def _readable_locked(self) -> bool:
         """Whether there is something to read, or might be: asked without waiting."""
@@ -345,3 +371,8 @@ class Pump:
             self._transport.close()
             self._rouse_in.close()
             self._rouse_out.close()
+
+
+def _poll_time(deadline: Deadline) -> float:
+    left = deadline.remaining()
+    return _MAX_POLL if left is None else min(left, _MAX_POLL)

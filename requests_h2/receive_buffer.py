@@ -87,6 +87,12 @@ class ReceiveBuffer:
         self._views.clear()
         return moved
 
+    def own(self) -> None:
+        """Keep all of it apart from the connection, which is done with the stream."""
+        data = self.take(self.size)
+        self._views.append(data)
+        self.size = len(data)
+
     def keep(self) -> None:
         """Copy what the read buffer is about to lose."""
         for view in self._views:

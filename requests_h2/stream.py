@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from .engine.base import DataReceived, HeadersReceived
 from .exceptions import ErrorCode, RemoteProtocolError, StreamFault
 from .fields import (
+    Field,
     ResponseFields,
     content_length,
     list_size,
@@ -21,6 +23,14 @@ MAX_HEADER_LIST_SIZE = 256 << 10
 """Received field sections of one kind on one stream, in octets as RFC 9113 section 6.5.2 counts."""
 _MAX_FIELDS = 1000
 _MAX_INFORMATIONAL = 100
+
+
+class Request(NamedTuple):
+    """What opens a stream: checked fields, and whether a body follows them."""
+
+    method: str
+    fields: Sequence[Field]
+    sending: bool
 
 
 class Stream(Waiter):
@@ -42,6 +52,7 @@ class Stream(Waiter):
         "flow",
         "id",
         "leaves_at",
+        "owned",
         "proven",
         "received_before",
         "response",
@@ -52,15 +63,14 @@ class Stream(Waiter):
     def __init__(
         self,
         stream_id: int,
-        method: str,
-        sending: bool,
+        request: Request,
         proven: bool,
         segments: Segments,
     ) -> None:
         super().__init__()
         self.proven = proven  # the connection had answered others when this one was opened
         self.id = stream_id
-        self.bodiless = method == "HEAD"
+        self.bodiless = request.method == "HEAD"
         self.flow = AdaptiveWindow(STREAM_WINDOW)
         self.response: ResponseFields | None = None
         self.trailers: list[tuple[str, str]] = []
@@ -70,8 +80,10 @@ class Stream(Waiter):
         self.received_before = 0  # octets on the connection when the request was sent
         self.continued = False  # 100 (Continue) came
         self.ended = False
+        self.owned = False
+        """Whether it is over and its buffer the reader's alone, who needs no lock for it."""
         self.fault: StreamFault | None = None
-        self.sending = sending  # our half is open: the upload goes on
+        self.sending = request.sending  # our half is open: the upload goes on
         self._received = 0
         self._informational_count = 0
         self._informational_size = 0

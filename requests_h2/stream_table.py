@@ -10,7 +10,6 @@ import enum
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
 from typing import Any
 
 from urllib3.exceptions import InvalidHeader
@@ -33,14 +32,15 @@ from .exceptions import (
     debug_text,
     error_name,
 )
-from .fields import Field, list_size
+from .fields import list_size
 from .flow_control import CONNECTION_WINDOW, FlowControlManager
 from .receive_buffer import Segments
-from .stream import Stream
+from .stream import Request, Stream
 
 log = logging.getLogger(__name__)
 
 _MAX_REFUSALS = 2
+_OWNED_LIMIT = 64 << 10  # octets of a complete response that its reader gets without the lock
 
 
 class State(enum.Enum):
@@ -98,24 +98,24 @@ class StreamTable:
     def idle_longer_than(self, seconds: float) -> bool:
         return self.unused and abs(time.time() - self._idle_since) > seconds
 
-    def open(self, fields: Sequence[Field], method: str, sending: bool) -> Stream:
-        """Queue a request's HEADERS, with END_STREAM unless ``sending``.
+    def open(self, request: Request) -> Stream:
+        """Queue a request's HEADERS, with END_STREAM when it has no body.
 
         :raises InvalidHeader: when the fields are over the peer's limit; nothing is queued.
         :raises StreamFault: NOT_SENT when no stream can be opened.
         """
         if not self.has_slot:
             raise self._not_sent()
-        size, limit = list_size(fields), self._engine.max_header_list_size
+        size, limit = list_size(request.fields), self._engine.max_header_list_size
         if limit is not None and size > limit:
             raise InvalidHeader(
                 f"the request's header list has {size} octets, {self._origin} takes {limit} "
                 "(SETTINGS_MAX_HEADER_LIST_SIZE); send fewer or shorter headers or cookies"
             )
-        stream_id = self._engine.open_stream(fields, end_stream=not sending)
-        stream = Stream(stream_id, method, sending, proven=self._proven, segments=self._segments)
+        stream_id = self._engine.open_stream(request.fields, end_stream=not request.sending)
+        stream = Stream(stream_id, request, proven=self._proven, segments=self._segments)
         self._streams[stream_id] = stream
-        self._log("%s: stream %d opened: %s", self._origin, stream_id, method)
+        self._log("%s: stream %d opened: %s", self._origin, stream_id, request.method)
         if not self._engine.has_stream_ids:
             self.drain("stream identifiers are used up")
         return stream
@@ -140,7 +140,8 @@ class StreamTable:
     def keep_data(self) -> None:
         """The buffer that was received into is about to be used again."""
         for stream in self._holders:
-            stream.buffer.keep()
+            if not stream.owned:
+                stream.buffer.keep()
         self._holders.clear()
 
     def blocked(self, stream: Stream) -> None:
@@ -226,6 +227,10 @@ class StreamTable:
         self._holders.append(stream)
         if unkept := event.flow_size - (stream.buffer.size - held):
             self._credit(stream, unkept)
+        if stream.ended and not stream.sending and stream.buffer.size <= _OWNED_LIMIT:
+            self._credit(None, stream.buffer.size)
+            stream.buffer.own()
+            stream.owned = True
         self._settle(stream)
 
     def _reset_received(self, event: StreamReset) -> None:

@@ -23,7 +23,7 @@ from requests_h2.engine.base import (
 from requests_h2.exceptions import StreamFault
 from requests_h2.fields import RequestTarget, request_fields
 from requests_h2.flow_control import STREAM_WINDOW
-from requests_h2.stream import Stream
+from requests_h2.stream import Request, Stream
 from requests_h2.stream_table import StreamTable
 from tests.support.engine_session import new_engine
 
@@ -165,7 +165,7 @@ class Drive:
     def _open(self, step: Open) -> None:
         fields = request_fields(step.method, TARGET, [("cookie", step.secret), ("x-a", "b")], None)
         try:
-            self.opened.append(self.table.open(fields, step.method, step.sending))
+            self.opened.append(self.table.open(Request(step.method, fields, step.sending)))
         except (StreamFault, InvalidHeader):
             return
         self.asked.append([(bytes(name), bytes(value)) for name, value in fields])

@@ -71,8 +71,7 @@ def _port(fileno: int) -> int:
 
 
 def _unbalanced(connection: Connection, seen: dict[str, Any]) -> list[str]:
-    if connection.reserve():  # which looks at the socket
-        connection.cancel_reservation()
+    connection.look()
     with connection._guard:
         if not connection.usable:
             return []
@@ -88,7 +87,7 @@ def _unbalanced(connection: Connection, seen: dict[str, Any]) -> list[str]:
             "reservations": (table.reserved, 0),
             "unsent octets": (connection._pump.unsent, 0),
             "waiters for a stream": (len(connection._slot_waiters), 0),
-            "blocked threads": (len(connection._pump._blocked), 0),
+            "blocked threads": (len(connection._pump._bells), 0),
             "thread that has the pump's role": (connection._pump._pumper, 0),
             "receive window": (
                 engine._receive_window + table._window._unacknowledged,

@@ -33,7 +33,7 @@ LAYERS = (
     ("engine.base",),
     ("engine.pushes",),
     ("engine.frames", "engine.__init__"),
-    ("fields", "flow_control", "fork", "outbound", "receive_buffer", "tls"),
+    ("fields", "flow_control", "fork", "options", "outbound", "receive_buffer", "tls"),
     ("exceptions", "timeouts"),
 )
 RANK = {name: row for row, names in enumerate(LAYERS) for name in names}
