@@ -224,10 +224,32 @@ ITEMS: st.SearchStrategy[Item] = st.one_of(
     DOWNLOADS,
 )  # fmt: skip
 GREETING = Wire(SETTINGS)
+PUSHED_IDS = st.sampled_from([2, 2, 4, 4, 6, 1])
+PUSHES: st.SearchStrategy[Item] = st.one_of(
+    st.builds(
+        lambda on, promised, flawed, pieces: Heading(
+            on,
+            [
+                *((b":" + name, b"GET") for name in (b"method", b"scheme", b"path")),
+                (b":authority" if flawed < 5 else b"Host", b"a"),
+            ],
+            end_stream=False,
+            pieces=pieces,
+            promised=promised,
+        ),
+        st.sampled_from([1, 1, 1, 1, 3, 2]),
+        st.sampled_from([2, 4, 4, 6, 8, 10, 2**31 - 2]),
+        st.integers(0, 5),
+        st.sampled_from([1, 1, 2, 5]),
+    ),
+    st.builds(lambda heading, on: heading._replace(stream_id=on), headings(), PUSHED_IDS),
+    st.builds(lambda frame, on: frame._replace(stream_id=on), data_frames(), PUSHED_IDS),
+    st.builds(lambda frame, on: frame._replace(stream_id=on), CONTROL, PUSHED_IDS),
+)
 
 
 @st.composite
-def sequences(draw: st.DrawFn) -> list[Wire]:
+def sequences(draw: st.DrawFn, items_of: st.SearchStrategy[Item] = ITEMS) -> list[Wire]:
     """Mostly a greeting and a heading first, else nothing behind them would ever be reached."""
     items: list[Item] = []
     if draw(st.integers(0, 19)):
@@ -235,7 +257,7 @@ def sequences(draw: st.DrawFn) -> list[Wire]:
         items.append(GREETING._replace(payload=settings_payload(entries)))
     if draw(st.integers(0, 3)):
         items.append(Heading(1, [(b":status", b"200"), *draw(EXTRA_FIELDS)], end_stream=False))
-    items += draw(st.lists(ITEMS, max_size=8))
+    items += draw(st.lists(items_of, max_size=8))
     return assemble(items)
 
 
