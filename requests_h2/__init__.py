@@ -9,11 +9,13 @@ Usage::
 from __future__ import annotations
 
 from .adapter import HTTP2Adapter
+from .body import BodyWithTrailers
 from .install import mount
 from .push import PushedResponse, get_pushes
 from .response import InformationalResponse
 
 __all__ = [
+    "BodyWithTrailers",
     "HTTP2Adapter",
     "InformationalResponse",
     "PushedResponse",

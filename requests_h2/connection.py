@@ -253,6 +253,14 @@ class Connection:
             self._pump.poll_locked()
             return size
 
+    def send_trailers(self, stream: Stream, fields: Sequence[Field]) -> None:
+        """End the request by a trailer section, unless nobody wants it any more."""
+        with self._guard:
+            if stream.wants_body:
+                self._engine.send_trailers(stream.id, fields)
+                self._table.end_sending(stream)
+            self._flush_locked(stream)
+
     def wait_to_send(
         self, stream: Stream, until: Callable[[], bool], timeout: float | None
     ) -> None:

@@ -328,5 +328,11 @@ class Engine(abc.ABC):
         """Queue a SETTINGS frame."""
 
     @abc.abstractmethod
+    def send_trailers(self, stream_id: int, fields: Sequence[Field]) -> None:
+        """End our half of a stream by a trailer section (RFC 9113 section 8.1); no-op when it is
+        over. All DATA was given to :meth:`send_data` before.
+        """
+
+    @abc.abstractmethod
     def reset_stream(self, stream_id: int, error_code: int) -> None:
         """Send RST_STREAM and forget the stream; no-op when it is closed already."""

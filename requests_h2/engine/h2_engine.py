@@ -121,6 +121,14 @@ class H2Engine(Engine):
 
     def open_stream(self, fields: Sequence[Field], end_stream: bool) -> int:
         stream_id = self._next_stream_id
+        self._send_block(stream_id, fields, end_stream)
+        self._next_stream_id += 2
+        self._streams[stream_id] = _Stream(
+            not end_stream, self._h2.remote_settings.initial_window_size, self._stream_window
+        )
+        return stream_id
+
+    def _send_block(self, stream_id: int, fields: Sequence[Field], end_stream: bool) -> None:
         block = encode_fields(self._encoder, fields)
         limit = min(self._h2.max_outbound_frame_size, _MAX_FRAME_SENT)
         last = len(block) <= limit
@@ -130,11 +138,6 @@ class H2Engine(Engine):
             last = start + limit >= len(block)
             fragment = block[start : start + limit]
             self._frame(CONTINUATION, END_HEADERS if last else 0, stream_id, fragment)
-        self._next_stream_id += 2
-        self._streams[stream_id] = _Stream(
-            not end_stream, self._h2.remote_settings.initial_window_size, self._stream_window
-        )
-        return stream_id
 
     def send_capacity(self, stream_id: int) -> int:
         stream = self._streams.get(stream_id)
@@ -153,6 +156,13 @@ class H2Engine(Engine):
             last = end_stream and start + limit >= size
             self._frame(DATA, END_STREAM if last else 0, stream_id, chunk)
         if end_stream:
+            stream.local_open = False
+            self._close_if_done(stream_id, stream)
+
+    def send_trailers(self, stream_id: int, fields: Sequence[Field]) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is not None and stream.local_open:
+            self._send_block(stream_id, fields, end_stream=True)
             stream.local_open = False
             self._close_if_done(stream_id, stream)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import ngh2
 
 from ..exceptions import ErrorCode
+from ..fields import Field, NeverIndexedField
 from .base import ASSUMED_CONCURRENT_STREAMS, DEFAULT_WINDOW, MAX_FRAME_SIZE
 from .nghttp2_gate import MAX_CONTINUATIONS
 from .pushes import MAX_PROMISED
@@ -58,3 +61,8 @@ def error_code(error: ngh2.NGH2Error) -> ErrorCode:
     if isinstance(error, ngh2.ProtocolError):
         return ErrorCode.PROTOCOL_ERROR
     return ErrorCode.INTERNAL_ERROR
+
+
+def header_list(fields: Sequence[Field]) -> list[ngh2.Header]:
+    """Fields as ngh2 takes them."""
+    return [ngh2.NeverIndexedHeader(*f) if type(f) is NeverIndexedField else f for f in fields]

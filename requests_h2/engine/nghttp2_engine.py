@@ -27,7 +27,7 @@ from typing import ClassVar
 import ngh2
 
 from ..exceptions import ErrorCode, error_name
-from ..fields import Field, Fields, NeverIndexedField
+from ..fields import Field, Fields
 from .base import (
     ASSUMED_CONCURRENT_STREAMS,
     DEFAULT_WINDOW,
@@ -55,7 +55,7 @@ from .frames import (
     WINDOW_UPDATE,
     PeerError,
 )
-from .nghttp2_client import client_connection, error_code
+from .nghttp2_client import client_connection, error_code, header_list
 from .nghttp2_gate import Fault, Gate, GatedStream, Header, has_pad_length, number_in, unpack_header
 
 _FIRST_PORTION = DEFAULT_WINDOW // 2
@@ -95,10 +95,7 @@ class NGHTTP2Engine(Engine):
 
     def open_stream(self, fields: Sequence[Field], end_stream: bool) -> int:
         before = len(self._output)
-        stream_id = self._ngh2.send_request(
-            [ngh2.NeverIndexedHeader(*f) if type(f) is NeverIndexedField else f for f in fields],
-            end_stream=end_stream,
-        )
+        stream_id = self._ngh2.send_request(header_list(fields), end_stream=end_stream)
         self._next_stream_id = stream_id + 2
         self._streams[stream_id] = GatedStream(not end_stream, self._stream_window)
         self._take()
@@ -128,6 +125,14 @@ class NGHTTP2Engine(Engine):
             stream.local_open = False
             self._close_if_done(stream_id, stream)
         self._take()
+
+    def send_trailers(self, stream_id: int, fields: Sequence[Field]) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is not None and stream.local_open:
+            self._ngh2.send_trailers(stream_id, header_list(fields))
+            stream.local_open = False
+            self._close_if_done(stream_id, stream)
+            self._take()
 
     def reset_stream(self, stream_id: int, error_code: int) -> None:
         stream = self._streams.pop(stream_id, None)
