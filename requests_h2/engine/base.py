@@ -18,7 +18,11 @@ from typing import ClassVar, NamedTuple
 
 from ..fields import Field, Fields
 from .frames import (
+    CONTINUATION,
+    END_HEADERS,
+    END_STREAM,
     GOAWAY,
+    HEADERS,
     MAX_STREAM_ID,
     PING,
     PRIORITY_UPDATE,
@@ -294,6 +298,16 @@ class Engine(abc.ABC):
         if not self._pushes.accepted_id:
             return 0
         return sum(stream_id % 2 == 0 for stream_id in self._streams)
+
+    def _frame_block(self, stream_id: int, block: bytes, limit: int, end_stream: bool) -> None:
+        """Queue a field block as HEADERS and as many CONTINUATIONs as it needs."""
+        last = len(block) <= limit
+        flags = (END_STREAM if end_stream else 0) | (END_HEADERS if last else 0)
+        self._frame(HEADERS, flags, stream_id, block[:limit])
+        for start in range(limit, len(block), limit):
+            last = start + limit >= len(block)
+            fragment = block[start : start + limit]
+            self._frame(CONTINUATION, END_HEADERS if last else 0, stream_id, fragment)
 
     @property
     @abc.abstractmethod

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ..exceptions import ErrorCode
+from ..fields import Field, NeverIndexedField
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS = range(5)
 PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(5, 10)
@@ -246,3 +247,26 @@ def promise(frame: RawFrame) -> tuple[int, memoryview]:
         code = ErrorCode.PROTOCOL_ERROR if frame.flags & PADDED else ErrorCode.FRAME_SIZE_ERROR
         raise PeerError(code, f"PUSH_PROMISE of {len(frame.payload)} octets")
     return U32.unpack_from(payload)[0] & MAX_STREAM_ID, payload[U32.size :]
+
+
+def stateless_block(fields: Sequence[Field]) -> bytes:
+    """A field block that neither needs nor changes an encoder's dynamic table: every field as a
+    literal (RFC 7541 sections 6.2.2 and 6.2.3), no Huffman coding.
+    """
+    block = bytearray()
+    for field in fields:
+        block.append(0x10 if type(field) is NeverIndexedField else 0)
+        for text in field:
+            block += _length(len(text)) + text
+    return bytes(block)
+
+
+def _length(size: int) -> bytes:
+    """RFC 7541 section 5.1, with a prefix of seven bits."""
+    if size < 0x7F:
+        return bytes([size])
+    octets, size = [0x7F], size - 0x7F
+    while size >= 0x80:
+        octets.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes([*octets, size])

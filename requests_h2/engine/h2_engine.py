@@ -131,13 +131,7 @@ class H2Engine(Engine):
     def _send_block(self, stream_id: int, fields: Sequence[Field], end_stream: bool) -> None:
         block = encode_fields(self._encoder, fields)
         limit = min(self._h2.max_outbound_frame_size, _MAX_FRAME_SENT)
-        last = len(block) <= limit
-        flags = (END_STREAM if end_stream else 0) | (END_HEADERS if last else 0)
-        self._frame(HEADERS, flags, stream_id, block[:limit])
-        for start in range(limit, len(block), limit):
-            last = start + limit >= len(block)
-            fragment = block[start : start + limit]
-            self._frame(CONTINUATION, END_HEADERS if last else 0, stream_id, fragment)
+        self._frame_block(stream_id, block, limit, end_stream)
 
     def send_capacity(self, stream_id: int) -> int:
         stream = self._streams.get(stream_id)

@@ -31,6 +31,7 @@ from ..fields import Field, Fields
 from .base import (
     ASSUMED_CONCURRENT_STREAMS,
     DEFAULT_WINDOW,
+    MAX_FRAME_SIZE,
     MAX_WINDOW,
     ConnectionFailed,
     DataReceived,
@@ -54,6 +55,7 @@ from .frames import (
     U32,
     WINDOW_UPDATE,
     PeerError,
+    stateless_block,
 )
 from .nghttp2_client import client_connection, error_code, header_list
 from .nghttp2_gate import Fault, Gate, GatedStream, Header, has_pad_length, number_in, unpack_header
@@ -129,7 +131,13 @@ class NGHTTP2Engine(Engine):
     def send_trailers(self, stream_id: int, fields: Sequence[Field]) -> None:
         stream = self._streams.get(stream_id)
         if stream is not None and stream.local_open:
-            self._ngh2.send_trailers(stream_id, header_list(fields))
+            if self.send_capacity(stream_id) > 0:
+                self._ngh2.send_trailers(stream_id, header_list(fields))
+            else:
+                # nghttp2 waits for a window, as in send_data, though HEADERS need none.
+                block = stateless_block(fields)
+                self._frame_block(stream_id, block, MAX_FRAME_SIZE, end_stream=True)
+                stream.ended_alone = True
             stream.local_open = False
             self._close_if_done(stream_id, stream)
             self._take()
