@@ -196,14 +196,16 @@ class Lease:
             connection.wait_for_response(stream, self.read_timeout)
             return
         seen, deadline = 0, Deadline(self.read_timeout)
-        while stream.response is None and stream.open:
-            connection.wait_for_response(stream, deadline.remaining(), informational=seen)
+        while True:
             for received in stream.informational[seen:]:
                 seen += 1
                 try:
                     exchange.call_hooks(INFORMATIONAL, informational_response(received))
                 except Exception as error:
                     raise CallerError(error) from error
+            if stream.response is not None or not stream.open:
+                return
+            connection.wait_for_response(stream, deadline.remaining(), informational=seen)
 
     def _use(self, connection: Connection) -> None:
         self.connection = connection
