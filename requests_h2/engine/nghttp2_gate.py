@@ -114,11 +114,12 @@ class Gate:
                     stream.end_seen, stream.may_get_data = True, False
                 self.data_frames.append((stream_id, size))
             else:
-                if at + HEADER_SIZE + min(size, _NUMBER_END.get(kind, 0)) > end:
+                fault = self._fault(kind, flags, size, data)
+                number_end = at + HEADER_SIZE + min(size, _NUMBER_END.get(kind, 0))
+                if fault is None and number_end > end:
                     break
                 if kind == DATA:
                     self.data_frames.append((stream_id, size))
-                fault = self._fault(kind, flags, size, data)
                 if fault is None and _needs_more(kind, stream_id, stream):
                     yield Header(at, kind, flags, stream_id, size), None
                     stream = self._streams.get(stream_id)
