@@ -530,8 +530,6 @@ class Connection:
         return min(self._engine.send_capacity(stream.id), _OUTBOUND_LIMIT - self._pump.unsent)
 
     def _close_stream_locked(self, stream: Stream, error_code: int) -> None:
-        if stream.owned:
-            return
         if stream.complete and stream.open:
             self._pump.poll_locked()  # END_STREAM is most likely here; then nothing is reset
         self._table.close(stream, error_code)

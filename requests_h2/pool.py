@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from urllib3 import HTTPHeaderDict
 from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.exceptions import ClosedPoolError, ReadTimeoutError
@@ -179,6 +180,8 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
         )
         if holder is not None:
             conn.http1 = None  # the response gives it back
+        # What HTTP2Response has, so that nobody has to ask which it is.
+        answer.trailers, answer.informational, answer.pushed = HTTPHeaderDict(), [], False
         return answer
 
     # -- one request -------------------------------------------------------------------------------

@@ -133,6 +133,8 @@ class StreamTable:
 
     def close(self, stream: Stream, error_code: int) -> None:
         """Give a stream up: RST_STREAM unless it is over, its unread octets returned."""
+        if stream.owned:
+            return
         self._engine.reset_stream(stream.id, error_code)
         unread = stream.buffer.size - stream.prepaid
         stream.buffer.clear()

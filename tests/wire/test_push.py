@@ -14,7 +14,7 @@ from hyperframe.frame import HeadersFrame, RstStreamFrame, SettingsFrame
 import requests_h2
 from tests.support.certs import Certificates
 from tests.support.peer import Peer, PeerConnection, StartPeer, hold, serve
-from tests.support.threads import WAIT, background
+from tests.support.threads import WAIT, background, until
 
 PROTOCOL_ERROR, INTERNAL_ERROR, REFUSED_STREAM, CANCEL = 1, 2, 7, 8
 
@@ -337,8 +337,7 @@ def test_closing_the_parent_resets_what_nobody_claimed(
     response = session.get(started.url, timeout=WAIT, stream=way == "unread")
     claimed = background(lambda: seen[0].response(timeout=WAIT).content)
     conn = started.connection()
-    while not seen[0].claimed:
-        pass
+    until(lambda: seen[0].claimed)
     if way == "with":
         with response:
             pass

@@ -145,7 +145,10 @@ def test_request_trailers_over_http1_are_left_out(
 ) -> None:
     started = peer(serve(lambda request: (200, {}, bytes(request.body))), alpn=["http/1.1"])
     data: Any = requests_h2.BodyWithTrailers(chunks(), {"x-name": "value"})
-    assert session.post(started.url, data=data, timeout=WAIT).content == b"first second"
+    response = session.post(started.url, data=data, timeout=WAIT)
+    assert response.content == b"first second"
+    raw = response.raw
+    assert (dict(raw.trailers), raw.informational, raw.pushed) == ({}, [], False)
 
 
 # -- informational responses ---------------------------------------------------------------
