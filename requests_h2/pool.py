@@ -175,7 +175,7 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
         http1 = conn.http1
         assert http1 is not None
         holder = None if response_conn is None else http1
-        answer = super()._make_request(
+        answer: Any = super()._make_request(
             http1, method, url, body, headers, retries, timeout, chunked, holder, **options
         )
         if holder is not None:
