@@ -9,7 +9,19 @@ Usage::
 from __future__ import annotations
 
 from .adapter import HTTP2Adapter
+from .body import BodyWithTrailers
+from .install import mount
+from .push import PushedResponse, get_pushes
+from .response import InformationalResponse
 
-__all__ = ["HTTP2Adapter", "__version__"]
+__all__ = [
+    "BodyWithTrailers",
+    "HTTP2Adapter",
+    "InformationalResponse",
+    "PushedResponse",
+    "__version__",
+    "get_pushes",
+    "mount",
+]
 
 __version__ = "0.1.0"

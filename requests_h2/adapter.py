@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import ssl
 import threading
+import weakref
 from typing import Any, Literal
 
 import requests
@@ -14,10 +15,12 @@ from urllib3 import PoolManager, Retry
 from urllib3.exceptions import LocationParseError
 
 from .engine.choice import choose
-from .exceptions import HTTP2RequiredError, RequestBodyError
+from .exceptions import CallerError, HTTP2RequiredError
+from .exchange import Exchange, register_events
 from .fork import renew_in_children
 from .options import Options
 from .pool import HTTP2ConnectionPool
+from .push import Pushes
 from .response import HTTP2Response
 
 
@@ -45,6 +48,11 @@ class HTTP2Adapter(HTTPAdapter):
         ``"auto"`` for nghttp2 when it is installed, else h2.
     :param ssl_context: used for every TLS connection, with the request's ``verify`` and ``cert``
         applied to it as urllib3 does.
+    :param enable_push: keep what servers push, for :func:`get_pushes`, also without a hook.
+    :param adopt_pushes: keep it, and answer later requests from it when they are the promised ones
+        (method, URL, and the fields that ``Vary`` names); ``response.raw.pushed`` says so.
+    :param max_pushes: pushes of one connection at once.
+    :param push_timeout: seconds that a push waits for somebody who wants it.
     """
 
     __attrs__ = [*HTTPAdapter.__attrs__, "_options"]  # noqa: RUF012  # as requests declares it
@@ -59,15 +67,30 @@ class HTTP2Adapter(HTTPAdapter):
         http2: bool | Literal["required"] = True,
         engine: Literal["auto", "h2", "nghttp2"] = "auto",
         ssl_context: ssl.SSLContext | None = None,
+        enable_push: bool = False,
+        adopt_pushes: bool = False,
+        max_pushes: int = 100,
+        push_timeout: float = 30.0,
     ) -> None:
-        self._options = Options(http2=http2, engine=engine)
+        register_events()
+        self._options = Options(
+            http2=http2,
+            engine=engine,
+            enable_push=enable_push,
+            adopt_pushes=adopt_pushes,
+            max_pushes=max_pushes,
+            push_timeout=push_timeout,
+        )
         self._engine = choose(engine)
         self._ssl_context = ssl_context
+        self._session: weakref.ref[requests.Session] | None = None
         super().__init__(pool_connections, pool_maxsize, max_retries, pool_block)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Needed by init_poolmanager, which the class above calls; a context cannot be pickled.
+        register_events()
         self._ssl_context = None
+        self._session = None
         self._options = state["_options"]
         self._engine = choose(self._options.engine)
         super().__setstate__(state)
@@ -123,18 +146,45 @@ class HTTP2Adapter(HTTPAdapter):
             raise requests.exceptions.ConnectionError(
                 'http2="required", but HTTP/2 needs TLS: the URL is http://', request=request
             )
+        options = {
+            "stream": stream,
+            "timeout": timeout,
+            "verify": verify,
+            "cert": cert,
+            "proxies": proxies,
+        }
+        exchange = Exchange(request, self._session, self._options.keeps_pushes, options)
+        before = exchange.enter()
         try:
-            response = super().send(request, stream, timeout, verify, cert, proxies)
-        except RequestBodyError as error:
+            response = super().send(request, **options)
+        except CallerError as error:
             raise error.original from None
         except HTTP2RequiredError as error:
             raise requests.exceptions.ConnectionError(error, request=request) from error
         except LocationParseError as error:
             # A host that no DNS name can be; the stock adapter lets urllib3's exception out.
             raise requests.exceptions.InvalidURL(error, request=request) from error
-        if not stream and isinstance(response.raw, HTTP2Response):
-            response.raw.wanted_whole = True
+        finally:
+            exchange.leave(before)
+        raw = response.raw
+        if isinstance(raw, HTTP2Response):
+            raw.wanted_whole = not stream
+            if raw.reader.connection.accepts_pushes:
+                raw.pushes = Pushes(self, exchange, response, raw.reader)
+                raw.pushes.surface()
         return response
+
+    def serving(self, session: requests.Session) -> HTTP2Adapter:
+        """This adapter, or one with the same connections, that calls the hooks of the session."""
+        known = None if self._session is None else self._session()
+        if known is session:
+            return self
+        adapter = self
+        if known is not None:
+            adapter = object.__new__(type(self))
+            adapter.__dict__.update(self.__dict__)
+        adapter._session = weakref.ref(session)
+        return adapter
 
     def close(self) -> None:
         """Close idle connections; those in use finish their streams and then close."""

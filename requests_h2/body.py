@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from requests.utils import super_len
@@ -11,11 +11,39 @@ from urllib3.exceptions import InvalidHeader, UnrewindableBodyError
 from urllib3.util.request import body_to_chunks, rewind_body, set_file_position
 
 from .connection import WRITE_SIZE, Connection
-from .exceptions import RequestBodyError
-from .fields import Headers, declared_length
+from .exceptions import CallerError
+from .fields import Fields, Headers, declared_length, request_trailers
 from .stream import Stream
 
+Trailers = Mapping[str, str] | Sequence[tuple[str, str]]
 _REUSABLE = (str, bytes, bytearray, memoryview)
+
+
+class BodyWithTrailers:
+    """A body for ``data=``: what the iterable gives, and then a trailer section.
+
+    Trailers are sent over HTTP/2 only; over HTTP/1.1 the body is sent alone. It can be sent again,
+    after a redirect say, if the iterable can be iterated over again.
+
+    :param body: an iterable of ``bytes`` or ``str``.
+    :param trailers: a mapping or pairs of names and values, or a function that returns them, which
+        is called when all of the body was taken from the iterable.
+    """
+
+    def __init__(self, body: Iterable[Any], trailers: Trailers | Callable[[], Trailers]) -> None:
+        self._body = body
+        self._trailers = trailers
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._body)
+
+    @property
+    def known_trailers(self) -> Trailers | None:
+        """Those that can be told before the body; ``None`` when a function tells them."""
+        return None if callable(self._trailers) else self._trailers
+
+    def trailers(self) -> Trailers:
+        return self._trailers() if callable(self._trailers) else self._trailers
 
 
 class RequestBody:
@@ -23,7 +51,8 @@ class RequestBody:
 
     :param body: ``None``, ``str``, ``bytes``, a buffer, anything with ``read`` or an iterable.
     :param headers: the caller's; a Content-Length among them binds the body.
-    :raises InvalidHeader: when that Content-Length is no number or not the body's length.
+    :raises InvalidHeader: when that Content-Length is no number or not the body's length, or for
+        trailers that must not be sent.
     :raises TypeError: for a body that can be none of these.
     """
 
@@ -44,16 +73,35 @@ class RequestBody:
         """Octets for a Content-Length of our own, when the body tells them."""
         self._expected = declared if known is None else known
         self.started = False
+        if isinstance(body, BodyWithTrailers) and body.known_trailers is not None:
+            request_trailers(_pairs(body.known_trailers))
 
     @property
     def empty(self) -> bool:
         """Whether END_STREAM goes on HEADERS."""
-        return self._body is None or self._expected == 0
+        return self._body is None or (self._expected == 0 and not self.has_trailers)
+
+    @property
+    def has_trailers(self) -> bool:
+        return isinstance(self._body, BodyWithTrailers)
+
+    def trailers(self) -> Fields:
+        """The trailer section, after the last piece.
+
+        :raises CallerError: carrying what the caller's function raised.
+        :raises InvalidHeader: for what must not be sent, or not in trailers.
+        """
+        assert isinstance(self._body, BodyWithTrailers)
+        try:
+            pairs = _pairs(self._body.trailers())
+        except Exception as error:
+            raise CallerError(error) from error
+        return request_trailers(pairs)
 
     def pieces(self) -> Iterator[tuple[memoryview, bool]]:
         """Pairs of octets and whether they are the last.
 
-        :raises RequestBodyError: carrying what the caller's iterator or file raised.
+        :raises CallerError: carrying what the caller's iterator or file raised.
         :raises InvalidHeader: when the body does not have the length that was declared.
         """
         self.started = True
@@ -95,9 +143,13 @@ class RequestBody:
             except StopIteration:
                 return
             except Exception as error:
-                raise RequestBodyError(error) from error
+                raise CallerError(error) from error
             if data:
                 yield data
+
+
+def _pairs(trailers: Trailers) -> Headers:
+    return list(trailers.items() if isinstance(trailers, Mapping) else trailers)
 
 
 def _measure(body: Any) -> int | None:
@@ -121,6 +173,7 @@ class Upload:
         self._connection = connection
         self._stream = stream
         self._timeout = timeout
+        self._body = body
         self._pieces = body.pieces()
         self._rest = memoryview(b"")
         self._last = False
@@ -141,11 +194,14 @@ class Upload:
                 return
             if not self._rest:
                 self._rest, self._last = next(self._pieces)
-            sent = self._connection.send_some(self._stream, self._rest, self._last)
+            ends = self._last and not self._body.has_trailers
+            sent = self._connection.send_some(self._stream, self._rest, ends)
             if sent is None:
                 continue
             if sent == len(self._rest):
                 self.done = self._last
+                if self._last and not ends:
+                    self._connection.send_trailers(self._stream, self._body.trailers())
             elif not sent:
                 self._connection.wait_to_send(self._stream, until, self._timeout)
             self._rest = self._rest[sent:]

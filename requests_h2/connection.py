@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .engine.base import FRAME_HEADER, Engine
 from .exceptions import ErrorCode, FaultKind
+from .fields import Field
 from .fork import renew_in_children
 from .outbound import Answers
+from .promises import Promise, Promises
 from .pump import Pump, Waiter
 from .receiving import Receiving
 from .stream import Request, Stream
@@ -44,16 +46,24 @@ class Connection:
 
     :param transport: connected, ALPN negotiated h2; owned by this object.
     :param origin: ``host:port``, for messages.
+    :param promises: empty; owned by this object.
     """
 
-    def __init__(self, transport: Transport, engine: Engine, origin: str, dialled: Dialled) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        engine: Engine,
+        origin: str,
+        dialled: Dialled,
+        promises: Promises,
+    ) -> None:
         self.origin = origin
         self.dialled = dialled
         self._pump = Pump(transport, self)
         self._guard = self._pump.guard
         # All below is guarded by the pump's lock.
         self._engine = engine
-        self._table = StreamTable(engine, origin)
+        self._table = StreamTable(engine, origin, promises)
         self._table.reserved = 1
         self._acknowledge_by = Deadline(_SETTINGS_TIMEOUT)
         self._answers = Answers()
@@ -61,6 +71,9 @@ class Connection:
         self._slot_waiters: set[Waiter] = set()
         # Appended without the lock, by finalizers: see give_up_later.
         self._given_up: deque[Stream | None] = deque()
+        # Nobody may ever look at a connection again that waits for its pushes to be claimed.
+        for other in list(_open_connections):
+            other.expire_promises()
         _open_connections.add(self)
         renew_in_children(self)
         self.receiving = Receiving(self._pump, self._table, engine, self.wait)
@@ -144,16 +157,21 @@ class Connection:
             self._note_timeout(stream, timeout)
             raise TimeoutError("timed out")
 
-    def wait_for_response(self, stream: Stream, timeout: float | None) -> None:
+    def wait_for_response(
+        self, stream: Stream, timeout: float | None, informational: int | None = None
+    ) -> None:
         """Wait for the final HEADERS, or the end of the stream.
 
         :param timeout: seconds, from the moment when all of the request has left; until then,
             seconds without any of it leaving.
+        :param informational: return, too, when there are more informational responses than that.
         :raises TimeoutError: after that.
         """
 
         def answered() -> bool:
-            return stream.response is not None
+            return stream.response is not None or (
+                informational is not None and len(stream.informational) > informational
+            )
 
         # Asked without the lock first: as a rule everything has left at once.
         while self._pump.unsent and (sent := self._sent_before(stream)) is not None:
@@ -196,6 +214,14 @@ class Connection:
             self._pump.poll_locked()
             return size
 
+    def send_trailers(self, stream: Stream, fields: Sequence[Field]) -> None:
+        """End the request by a trailer section, unless nobody wants it any more."""
+        with self._guard:
+            if stream.wants_body:
+                self._engine.send_trailers(stream.id, fields)
+                self._table.end_sending(stream)
+            self._flush_locked(stream)
+
     def wait_to_send(
         self, stream: Stream, until: Callable[[], bool], timeout: float | None
     ) -> None:
@@ -222,12 +248,61 @@ class Connection:
         with self._guard:
             self._close_stream_locked(stream, error_code)
 
+    def reprioritize(self, stream: Stream, priority: bytes) -> None:
+        """Send PRIORITY_UPDATE (RFC 9218 section 7.1), unless the stream is over.
+
+        :param priority: a Priority field's value, in ASCII.
+        """
+        with self._guard:
+            self._engine.update_priority(stream.id, priority)
+            self._flush_locked()
+
+    # -- pushes ------------------------------------------------------------------------------------
+
+    @property
+    def accepts_pushes(self) -> bool:
+        """Whether the server was told that it may push."""
+        return self._engine.push_enabled
+
+    def claim(self, promise: Promise) -> bool:
+        """Take a push; false when another has, or it timed out or was dropped."""
+        with self._guard:
+            return self._table.claim(promise)
+
+    def find_promise(self, fields: Sequence[Field]) -> Promise | None:
+        """Take an unclaimed push that is the answer to a request with these fields."""
+        with self._guard:
+            self._pump.poll_locked()
+            return self._table.find_promise(fields)
+
+    def drop_promises(self, parent: Stream) -> None:
+        """Reset the pushes of a stream that nobody has claimed."""
+        with self._guard:
+            self._table.drop_promises_to(parent)
+            self._flush_locked()
+
+    def expire_promises(self) -> None:
+        """Reset the pushes that waited too long."""
+        if self._table.has_promises:
+            with self._guard:
+                self._table.expire_promises()
+                self._flush_locked()
+
+    def glance(self) -> None:
+        """Take what the socket holds, without waiting."""
+        with self._guard:
+            self._pump.poll_locked()
+
     # -- the end -----------------------------------------------------------------------------------
 
     def drain(self, reason: str) -> None:
-        """Take no new streams; close when the last one ends, which may be now."""
+        """Take no new streams; close when the last one ends, which may be now. Pushes that nobody
+        has claimed are dropped.
+        """
         with self._guard:
             self._table.drain(reason)
+            self._table.drop_all_promises()
+            self._flush_locked()
 
     def give_up_later(self, stream: Stream | None) -> None:
         """What finalizers call instead of :meth:`close_stream`, or (``None``) :meth:`drain`.
@@ -253,6 +328,7 @@ class Connection:
         self._silent_timeouts = 0
         for event in self._engine.receive(data):
             self._table.dispatch(event)
+        self._table.expire_promises()
         if self._too_many_answers_locked():
             self._engine.go_away(ErrorCode.ENHANCE_YOUR_CALM)
             self._table.fail(FaultKind.PROTOCOL, "the server floods us and reads no answers")
@@ -278,6 +354,7 @@ class Connection:
             stream = self._given_up.popleft()
             if stream is None:
                 self._table.drain("its pool is gone")
+                self._table.drop_all_promises()
             else:
                 self._close_stream_locked(stream, ErrorCode.CANCEL)
         if self._table.state is State.DRAINING and self._table.unused:
@@ -317,6 +394,7 @@ class Connection:
         if self._table.state is not State.OPEN:
             return False
         self._pump.poll_locked()
+        self._table.expire_promises()
         if self._table.idle_longer_than(IDLE_LIMIT):
             self._table.drain("idle for too long")
         if not self._engine.settings_acknowledged and self._acknowledge_by.expired:
@@ -393,8 +471,6 @@ class Connection:
         return min(self._engine.send_capacity(stream.id), _OUTBOUND_LIMIT - self._pump.unsent)
 
     def _close_stream_locked(self, stream: Stream, error_code: int) -> None:
-        if stream.owned:
-            return
         if stream.complete and stream.open:
             self._pump.poll_locked()  # END_STREAM is most likely here; then nothing is reset
         self._table.close(stream, error_code)

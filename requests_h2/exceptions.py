@@ -117,8 +117,8 @@ class RemoteProtocolError(Exception):
         self.error_code = error_code
 
 
-class RequestBodyError(Exception):
-    """Carries the exception of a caller's body iterator through ``urlopen``.
+class CallerError(Exception):
+    """Carries what the caller's own code raised, a body iterator or a hook, through ``urlopen``.
 
     It is no OSError on purpose: urllib3 would wrap or swallow one, and retry. ``HTTP2Adapter.send``
     unwraps it.

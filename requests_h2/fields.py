@@ -49,6 +49,22 @@ _NEVER_INDEXED = frozenset((b"authorization", b"proxy-authorization", b"cookie")
 _names_a_secret = re.compile(
     rb"(^|-)(auth|api-?key|token|secret|password|credentials?)(-|$)"
 ).search
+_PROMISED_PSEUDO = (b":method", b":scheme", b":authority", b":path")
+# RFC 9110 section 6.5.1: framing, routing, request modifiers, authentication, content format.
+_NO_TRAILER = frozenset(
+    (
+        b"cache-control",
+        b"content-encoding",
+        b"content-length",
+        b"content-range",
+        b"content-type",
+        b"expect",
+        b"max-forwards",
+        b"range",
+        b"te",
+        b"trailer",
+    )
+)
 _MAX_STATUS_LENGTH = 3
 _REMEMBERED = 64  # octets
 
@@ -72,6 +88,16 @@ class ResponseFields(NamedTuple):
     """A checked response field section: the status and its fields as text (ISO-8859-1)."""
 
     status: int
+    items: list[tuple[str, str]]
+
+
+class PromisedRequest(NamedTuple):
+    """A checked promised request (RFC 9113 section 8.4.1), as text."""
+
+    method: str
+    scheme: str
+    authority: str
+    path: str
     items: list[tuple[str, str]]
 
 
@@ -103,10 +129,7 @@ def request_fields(
         (b":authority", _authority(target.authority) if host is None else _authority(host)),
         (b":path", _path(target.path)),
     ]
-    return [
-        NeverIndexedField(*field) if _is_secret(field[0]) else field
-        for field in (*pseudo, *regular)
-    ]
+    return _guarded([*pseudo, *regular])
 
 
 def declared_length(headers: Headers) -> int | None:
@@ -172,6 +195,44 @@ def trailer_fields(received: Sequence[Field]) -> list[tuple[str, str]]:
     return items
 
 
+def promised_request(received: Sequence[Field]) -> PromisedRequest:
+    """Check a promised request: safe, cacheable and without content (RFC 9113 section 8.4).
+
+    :raises RemoteProtocolError: when it is malformed or none of these.
+    """
+    pseudo: dict[bytes, bytes] = {}
+    regular = list(received)
+    while regular and regular[0][0][:1] == b":":
+        name, value = regular.pop(0)
+        if name in pseudo or name not in _PROMISED_PSEUDO:
+            raise RemoteProtocolError(f"promise with a repeated or unknown {_shown(name)}")
+        pseudo[name] = value
+    items = trailer_fields(regular)
+    method, scheme, authority, path = [pseudo.get(name, b"") for name in _PROMISED_PSEUDO]
+    if method not in (b"GET", b"HEAD") or content_length(items):
+        raise RemoteProtocolError("promise of anything but a GET or HEAD without content")
+    if scheme != b"https" or not _is_authority(authority):
+        raise RemoteProtocolError("promise of anything but an https URL")
+    if not _is_target(path) or path[:1] != b"/":
+        raise RemoteProtocolError("promise without a path")
+    return PromisedRequest(
+        method.decode(), scheme.decode(), authority.decode(), path.decode("latin-1"), items
+    )
+
+
+def request_trailers(pairs: Headers) -> Fields:
+    """The trailer section of a request (RFC 9110 section 6.5).
+
+    :raises urllib3.exceptions.InvalidHeader: for what must not be sent, or not in trailers.
+    """
+    fields, host = _regular_fields(pairs)
+    forbidden = [name for name, _ in fields if name in _NO_TRAILER | _NEVER_INDEXED]
+    if forbidden or host is not None:
+        name = forbidden[0] if forbidden else b"host"
+        raise InvalidHeader(f"{_shown(name)} has no meaning in trailers")
+    return _guarded(fields)
+
+
 def content_length(items: Sequence[tuple[str, str]]) -> int | None:
     """The Content-Length of a received field section.
 
@@ -222,6 +283,10 @@ def _default_user_agent() -> bytes:
     import importlib.metadata  # costs as much to import as this package
 
     return f"python-urllib3/{importlib.metadata.version('urllib3')}".encode()
+
+
+def _guarded(fields: Fields) -> Fields:
+    return [NeverIndexedField(*field) if _is_secret(field[0]) else field for field in fields]
 
 
 @functools.lru_cache(maxsize=512)

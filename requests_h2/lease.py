@@ -14,9 +14,13 @@ from urllib3.util import Timeout, Url
 
 from .body import RequestBody, Upload
 from .connection import Connection
+from .exceptions import CallerError
+from .exchange import INFORMATIONAL, current_exchange
 from .fields import Headers, RequestTarget, expects_continue, request_fields
-from .response import HTTP2Response, StreamReader, http2_response
+from .promises import Promise
+from .response import HTTP2Response, StreamReader, http2_response, informational_response
 from .stream import Request, Stream
+from .timeouts import Deadline
 from .tls import Dialled
 
 if TYPE_CHECKING:
@@ -69,9 +73,12 @@ class Lease:
     def has_connected_to_proxy(self) -> bool:
         return self.dialled.has_connected_to_proxy
 
-    def describe(self, method: str, target: RequestTarget, headers: Headers, body: Any) -> None:
+    def describe(
+        self, method: str, target: RequestTarget, headers: Headers, body: Any, timeout: Timeout
+    ) -> None:
         """Say what is to be sent. It is checked when there is an HTTP/2 connection for it."""
         self._outgoing = _Outgoing(method, target, headers, body)
+        self.read_timeout = Timeout.resolve_default_timeout(timeout.read_timeout)
 
     @property
     def body(self) -> RequestBody:
@@ -99,17 +106,28 @@ class Lease:
         self._use(connection)
         self._reserved = True
 
-    def request(self, timeout: Timeout) -> None:
+    def adopt(self, connection: Connection) -> Promise | None:
+        """Take an unclaimed push that may answer the request.
+
+        :raises InvalidHeader: when the request must not be sent.
+        """
+        assert self._outgoing is not None
+        promise = connection.find_promise(self._outgoing.request.fields)
+        if promise is not None:
+            self._use(connection)
+            self.stream = promise.stream
+        return promise
+
+    def request(self) -> None:
         """Send HEADERS and the body, until the server has answered or wants no more of it.
 
         :raises InvalidHeader: when the request must not be sent.
         :raises TimeoutError: when nothing could be sent for the read timeout.
         :raises StreamFault: when the stream failed.
-        :raises RequestBodyError: what the caller's iterator raised.
+        :raises CallerError: what the caller's iterator raised.
         """
         assert self.connection is not None
         assert self._outgoing is not None
-        self.read_timeout = Timeout.resolve_default_timeout(timeout.read_timeout)
         request = self._outgoing.request
         if self._reserved:
             self._pool._validate_conn(self)  # type: ignore[arg-type]  # as in open_on
@@ -137,16 +155,17 @@ class Lease:
 
         :raises TimeoutError: when they do not come within the read timeout.
         :raises StreamFault: when the stream failed before.
+        :raises CallerError: what a hook for informational responses raised.
         """
         connection, stream = self.connection, self.stream
         assert connection is not None
         assert stream is not None
-        connection.wait_for_response(stream, self.read_timeout)
+        self._wait_for_response(connection, stream)
         if stream.response is None:
             assert stream.fault is not None
             raise stream.fault
         reader = StreamReader(connection, stream, method, self._upload, self.read_timeout)
-        return http2_response(
+        response = http2_response(
             reader,
             method=method,
             url=url,
@@ -154,6 +173,39 @@ class Lease:
             decode_content=decode_content,
             enforce_content_length=enforce_content_length,
         )
+        response.pushed = not stream.id % 2
+        return response
+
+    def wait_for_adopted(self, promise: Promise) -> bool:
+        """Wait for a push's final HEADERS; whether it is what the request asks for.
+
+        :raises TimeoutError, StreamFault: as :meth:`getresponse`.
+        """
+        connection, stream = self.connection, promise.stream
+        assert connection is not None
+        assert self._outgoing is not None
+        connection.wait_for_response(stream, self.read_timeout)
+        if stream.response is not None and not promise.varies(self._outgoing.request.fields):
+            return True
+        connection.close_stream(stream)
+        return False
+
+    def _wait_for_response(self, connection: Connection, stream: Stream) -> None:
+        exchange = current_exchange()
+        if exchange is None or not exchange.hooks(INFORMATIONAL):
+            connection.wait_for_response(stream, self.read_timeout)
+            return
+        seen, deadline = 0, Deadline(self.read_timeout)
+        while True:
+            for received in stream.informational[seen:]:
+                seen += 1
+                try:
+                    exchange.call_hooks(INFORMATIONAL, informational_response(received))
+                except Exception as error:
+                    raise CallerError(error) from error
+            if stream.response is not None or not stream.open:
+                return
+            connection.wait_for_response(stream, deadline.remaining(), informational=seen)
 
     def _use(self, connection: Connection) -> None:
         self.connection = connection
@@ -204,5 +256,5 @@ class _Outgoing:
     def request(self) -> Request:
         if self._request is None:
             fields = request_fields(self._method, self._target, self._headers, self.body.length)
-            self._request = Request(self._method, fields, not self.body.empty)
+            self._request = Request(self._method, fields, not self.body.empty, current_exchange())
         return self._request

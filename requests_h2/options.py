@@ -12,12 +12,25 @@ class Options:
 
     http2: bool | Literal["required"] = True
     engine: str = "auto"
+    enable_push: bool = False
+    adopt_pushes: bool = False
+    max_pushes: int = 100
+    push_timeout: float = 30.0
 
     def __post_init__(self) -> None:
         if self.http2 not in (True, False, "required"):
             raise ValueError(f'http2 must be True, False or "required", not {self.http2!r}')
+        if self.max_pushes < 1:
+            raise ValueError(f"max_pushes must be a positive number, not {self.max_pushes!r}")
+        if not self.push_timeout > 0:
+            raise ValueError(f"push_timeout must be positive seconds, not {self.push_timeout!r}")
 
     @property
     def required(self) -> bool:
         """Whether servers without HTTP/2 are refused."""
         return self.http2 == "required"
+
+    @property
+    def keeps_pushes(self) -> bool:
+        """Whether pushes are wanted without a hook."""
+        return self.enable_push or self.adopt_pushes

@@ -17,10 +17,12 @@ from urllib3.util import Timeout
 from .connection import Connection
 from .engine.choice import engine_class
 from .exceptions import HTTP2RequiredError, StreamFault
+from .exchange import current_exchange
 from .flow_control import CONNECTION_WINDOW, STREAM_WINDOW
 from .fork import renew_in_children
 from .lease import Lease
 from .options import Options
+from .promises import Authority, Promise, Promises
 from .stream import MAX_HEADER_LIST_SIZE
 from .timeouts import Deadline
 from .tls import Dialled, SSLSocketTransport, negotiated_h2, offer_h2
@@ -90,6 +92,15 @@ class Origin:
         self._connections.clear()
         self._dial = None
         renew_tls_after_fork()
+
+    def adopt(self, lease: Lease) -> Promise | None:
+        """Give the lease an unclaimed push that may answer its request."""
+        with self._dialled:
+            connections = list(self._connections)
+        for connection in connections:
+            if promise := lease.adopt(connection):
+                return promise
+        return None
 
     def bind(self, pool: Dialler, lease: Lease, timeout: Timeout) -> bool:
         """Give the lease a stream, or a place on a connection made for it; false if that speaks
@@ -230,13 +241,21 @@ class Origin:
     def _adopt(self, pool: Dialler, conn: HTTPSConnection) -> Connection:
         """Make a multiplexed connection of a connected socket, with a place for the caller."""
         sock, conn.sock = conn.sock, None
+        exchange = current_exchange()
         engine = engine_class(self._options.engine)(
             stream_window=STREAM_WINDOW,
             connection_window=CONNECTION_WINDOW,
             max_header_list_size=MAX_HEADER_LIST_SIZE,
+            enable_push=exchange is not None and exchange.wants_pushes(),
+            max_pushes=self._options.max_pushes,
         )
+        authority = Authority(pool.host, pool.port or 443, sock)
         connection = Connection(
-            SSLSocketTransport(sock), engine, f"{pool.host}:{pool.port}", Dialled.of(conn)
+            SSLSocketTransport(sock),
+            engine,
+            f"{pool.host}:{pool.port}",
+            Dialled.of(conn),
+            Promises(authority, self._options.max_pushes, self._options.push_timeout),
         )
         with self._dialled:
             self._connections.append(connection)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from urllib3 import HTTPHeaderDict
 from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.exceptions import ClosedPoolError, ReadTimeoutError
@@ -174,11 +175,13 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
         http1 = conn.http1
         assert http1 is not None
         holder = None if response_conn is None else http1
-        answer = super()._make_request(
+        answer: Any = super()._make_request(
             http1, method, url, body, headers, retries, timeout, chunked, holder, **options
         )
         if holder is not None:
             conn.http1 = None  # the response gives it back
+        # What HTTP2Response has, so that nobody has to ask which it is.
+        answer.trailers, answer.informational, answer.pushed = HTTPHeaderDict(), [], False
         return answer
 
     # -- one request -------------------------------------------------------------------------------
@@ -194,20 +197,21 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
         options: dict[str, bool],
     ) -> HTTP2Response | None:
         """The response, or ``None`` when the lease has got an HTTP/1.1 connection."""
-        lease.describe(method, self._target(url), headers, body)
+        lease.describe(method, self._target(url), headers, body, timeout)
+        if self._options.adopt_pushes and self._adopt(lease, url):
+            return lease.getresponse(method, url, **options)
         if not self._origin.bind(self, lease, timeout):
             return None
         self.num_requests += 1
         replays = Replays(method, lease.body, Timeout.resolve_default_timeout(timeout.read_timeout))
         while True:
             try:
-                lease.request(timeout)
+                lease.request()
                 if asks_to_close(headers):
                     lease.drain("the request says Connection: close")
                 return lease.getresponse(method, url, **options)
             except TimeoutError as error:
-                text = f"Read timed out. (read timeout={lease.read_timeout})"
-                raise ReadTimeoutError(self, url, text) from error
+                raise self._timed_out(lease, url) from error
             except StreamFault as fault:
                 pause = replays.pause_before(fault, lease.stream)
                 if pause is None:
@@ -218,6 +222,20 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
             time.sleep(pause)
             if not self._origin.bind(self, lease, timeout):
                 return None
+
+    def _adopt(self, lease: Lease, url: str) -> bool:
+        """Find a push that answers the request. One that fails is as good as none."""
+        promise = self._origin.adopt(lease)
+        if promise is None:
+            return False
+        try:
+            return lease.wait_for_adopted(promise)
+        except TimeoutError as error:
+            raise self._timed_out(lease, url) from error
+
+    def _timed_out(self, lease: Lease, url: str) -> ReadTimeoutError:
+        text = f"Read timed out. (read timeout={lease.read_timeout})"
+        return ReadTimeoutError(self, url, text)
 
     def _target(self, url: str) -> RequestTarget:
         host = self.host.rstrip(".")

@@ -191,6 +191,7 @@ class Pump:
         self.lock = threading.Lock()
         self.guard = Guard(self.lock, self._owner)
         self._bells.clear()
+        self._heir = None
         self._pumper = 0
         self._outbound.clear()
         self._closed = True

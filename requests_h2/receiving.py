@@ -97,6 +97,19 @@ class Receiving:
                     return None
             self._wait(stream, lambda: buffer.has_frame, timeout, unguarded=True)
 
+    def read_ahead(self, stream: Stream, timeout: float | None) -> bool:
+        """Wait until more was received of the stream; what nobody reads is credited all the same.
+
+        :returns: whether the stream goes on.
+        :raises TimeoutError: after ``timeout`` seconds.
+        """
+        with self._pump.guard:
+            self._table.prepay(stream)
+            self._flush_locked()
+            size = stream.buffer.size
+        self._wait(stream, lambda: bool(stream.promises) or stream.buffer.size > size, timeout)
+        return stream.open
+
     def _consumed_locked(self, stream: Stream, size: int) -> None:
         if not stream.owned and self._table.consumed(stream, size):
             self._flush_locked()

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import http.client
-import inspect
 import io
-from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from collections.abc import Callable, Generator
+from typing import Any, NamedTuple, Protocol
 
-import urllib3
 from requests.models import CONTENT_CHUNK_SIZE
 from urllib3 import HTTPHeaderDict
 from urllib3.exceptions import IncompleteRead
 
 from .body import Upload
 from .connection import Connection
-from .exceptions import RequestBodyError, StreamFault, to_urllib3
+from .exceptions import CallerError, StreamFault, to_urllib3
+from .fields import ResponseFields
+from .framewise import FramewiseResponse
 from .stream import Stream
 
-# Since urllib3 2.6: a frame may be a decompression bomb.
-_DECODES_IN_PARTS = "max_length" in inspect.signature(urllib3.HTTPResponse._decode).parameters
 _GATHERED = 64 << 10  # octets that are worth waiting for, to be copied once
 
 
@@ -57,6 +55,19 @@ class StreamReader:
         for name, value in response.items:
             self.msg.set_raw(name, value)
         self.headers = self.msg
+
+    @property
+    def connection(self) -> Connection:
+        return self._connection
+
+    @property
+    def stream(self) -> Stream:
+        return self._stream
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds for each wait."""
+        return self._timeout
 
     @property
     def trailers(self) -> list[tuple[str, str]]:
@@ -174,17 +185,77 @@ class StreamReader:
         self._closed = True
 
 
-class HTTP2Response(urllib3.HTTPResponse):
+class InformationalResponse(NamedTuple):
+    """A 1xx response that came before the final one (RFC 9110 section 15.2)."""
+
+    status: int
+    headers: HTTPHeaderDict
+
+
+def informational_response(received: ResponseFields) -> InformationalResponse:
+    return InformationalResponse(received.status, HTTPHeaderDict(received.items))
+
+
+class PushSink(Protocol):
+    """What surfaces the pushes that were promised to a response."""
+
+    def surface(self) -> None:
+        """Call the hooks for what has been promised since; raises what they raise."""
+
+
+class HTTP2Response(FramewiseResponse):
     """A urllib3 response whose bytes come from a stream."""
 
     wanted_whole = False
     """Whether requests reads all of the body itself (``stream=False``)."""
+    pushed = False
+    """Whether the server sent it without being asked."""
+    pushes: PushSink | None = None
+    _reads = 0  # how deep this thread is in methods that read
+
+    @property
+    def reader(self) -> StreamReader:
+        """What this response reads from."""
+        reader: Any = self._original_response
+        taken: StreamReader = reader
+        return taken
 
     @property
     def trailers(self) -> HTTPHeaderDict:
         """The trailer section, complete once the body has been read; empty before and without."""
-        reader: Any = self._original_response
-        return HTTPHeaderDict(reader.trailers)
+        return HTTPHeaderDict(self.reader.trailers)
+
+    @property
+    def informational(self) -> list[InformationalResponse]:
+        """The 1xx responses before this one, as 103 with its Link fields (RFC 8297)."""
+        return [informational_response(one) for one in self.reader.stream.informational]
+
+    def reprioritize(self, urgency: int = 3, incremental: bool = False) -> None:
+        """Tell the server how soon the rest is wanted: PRIORITY_UPDATE (RFC 9218 section 7.1).
+
+        A server may ignore it. Nothing is sent when the response is complete.
+
+        :param urgency: from 0, the most urgent, to 7.
+        :param incremental: whether the response is of use in pieces.
+        :raises ValueError: for any other urgency.
+        """
+        if urgency not in range(8):
+            raise ValueError(f"urgency goes from 0 to 7, not {urgency!r}")
+        priority = f"u={urgency}, i" if incremental else f"u={urgency}"
+        self.reader.connection.reprioritize(self.reader.stream, priority.encode())
+
+    def release_conn(self) -> None:
+        """As urllib3's. requests calls it to close a response that was read to its end, which is
+        when pushes that nobody has claimed go.
+        """
+        super().release_conn()
+        if not self._reads and self.pushes is not None:
+            self.reader.connection.drop_promises(self.reader.stream)
+
+    def close(self) -> None:
+        super().close()
+        if self.pushes is not None:
+            self.reader.connection.drop_promises(self.reader.stream)
 
     def stream(
         self, amt: int | None = 2**16, decode_content: bool | None = None
@@ -214,82 +285,58 @@ class HTTP2Response(urllib3.HTTPResponse):
         decode_content: bool | None = None,
         cache_content: bool = False,
     ) -> bytes:
+        if self.pushes is not None:
+            return self._surfacing(super().read, amt, decode_content, cache_content)
         try:
             return super().read(amt, decode_content, cache_content)
-        except RequestBodyError as error:
+        except CallerError as error:
             raise error.original from None
 
     def read1(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:
+        if self.pushes is not None:
+            return self._surfacing(super().read1, amt, decode_content)
         try:
             return super().read1(amt, decode_content)
-        except RequestBodyError as error:
+        except CallerError as error:
             raise error.original from None
-
-    def read_chunked(
-        self, amt: int | None = None, decode_content: bool | None = None
-    ) -> Generator[bytes]:
-        """One item for each DATA frame, as it arrives; empty frames are items too.
-
-        What the other methods have left of a frame comes first. Where the content is decoded an
-        item is what the decoder makes of a frame, which may be nothing yet; if it has kept anything
-        at the end, that is the last item.
-
-        :param amt: octets in an item at most: a larger frame makes several. ``None`` or below 0
-            for no limit; 0 gives nothing.
-        :param decode_content: ``False`` for the frames as they were sent.
-        :raises urllib3.exceptions.HTTPError: as :meth:`read`.
-        """
-        if amt == 0:
-            return
-        limit = None if amt is None or amt < 0 else amt
-        decode = decode_content is None or decode_content
-        self._init_decoder()
-        self._decoded_buffer.put(self._decode(b"", decode, flush_decoder=False))
-        if len(self._decoded_buffer):
-            yield from self._decoded_items(limit)
-        while (frame := self._read_frame(limit)) is not None:
-            if decode:
-                yield from self._items_of(frame, limit)
-            else:
-                yield frame
-        if decode:
-            self._decoded_buffer.put(self._decode(b"", decode, flush_decoder=True))
-            if len(self._decoded_buffer):
-                yield from self._decoded_items(limit)
 
     def _read_frame(self, limit: int | None) -> bytes | None:
-        reader: Any = self._original_response
-        frame: bytes | None
+        self._surface_pushes()
+        self._reads += 1
         try:
             with self._error_catcher():
-                frame = reader.read_frame(limit)
-        except RequestBodyError as error:
+                frame = self.reader.read_frame(limit)
+        except CallerError as error:
             raise error.original from None
-        if frame:
-            self._fp_bytes_read += len(frame)
-            if self.length_remaining is not None:
-                self.length_remaining -= len(frame)
+        finally:
+            self._reads -= 1
+        if frame is None:
+            self._surface_pushes()
+            return None
+        self._fp_bytes_read += len(frame)
+        if self.length_remaining is not None:
+            self.length_remaining -= len(frame)
         return frame
 
-    def _items_of(self, frame: bytes, limit: int | None) -> Iterator[bytes]:
-        """What the decoder makes of a frame, in items of at most ``limit`` octets."""
-        options: dict[str, Any] = {"max_length": limit} if _DECODES_IN_PARTS else {}
-        while True:
-            self._decoded_buffer.put(self._decode(frame, True, flush_decoder=False, **options))
-            yield from self._decoded_items(limit)
-            if not getattr(self._decoder, "has_unconsumed_tail", False):
-                return
-            frame = b""
+    def _surfacing(self, read: Callable[..., bytes], *arguments: Any) -> bytes:
+        """Read, and call the hooks for pushes before and, at the end, after it: no lock is held
+        there, and no data is in flight that their exceptions could lose.
+        """
+        self._surface_pushes()
+        self._reads += 1
+        try:
+            data = read(*arguments)
+        except CallerError as error:
+            raise error.original from None
+        finally:
+            self._reads -= 1
+        if self.reader.stream.ended:
+            self._surface_pushes()
+        return data
 
-    def _decoded_items(self, limit: int | None) -> Iterator[bytes]:
-        """What is decoded already: one item, more past the limit."""
-        buffer = self._decoded_buffer
-        if limit is None:
-            yield buffer.get_all()
-            return
-        yield buffer.get(limit)
-        while len(buffer):
-            yield buffer.get(limit)
+    def _surface_pushes(self) -> None:
+        if self.pushes is not None and not self._reads:
+            self.pushes.surface()
 
     def __del__(self) -> None:
         # Instead of IOBase's, which would call close() and wait for a lock.

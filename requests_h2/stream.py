@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from .engine.base import DataReceived, HeadersReceived
 from .exceptions import ErrorCode, RemoteProtocolError, StreamFault
+from .exchange import Exchange
 from .fields import (
     Field,
     ResponseFields,
@@ -16,6 +18,7 @@ from .fields import (
     trailer_fields,
 )
 from .flow_control import STREAM_WINDOW, AdaptiveWindow
+from .promises import Promise
 from .pump import Waiter
 from .receive_buffer import ReceiveBuffer, Segments
 
@@ -26,15 +29,17 @@ _MAX_INFORMATIONAL = 100
 
 
 class Request(NamedTuple):
-    """What opens a stream: checked fields, and whether a body follows them.
-
-    ``frames`` tells whether the response may be read frame by frame.
-    """
+    """What opens a stream: checked fields, and whether a body follows them."""
 
     method: str
     fields: Sequence[Field]
     sending: bool
-    frames: bool = True
+    exchange: Exchange | None = None
+
+    @property
+    def may_be_streamed(self) -> bool:
+        """Whether somebody may read the response frame by frame, and not requests all of it."""
+        return self.exchange is None or self.exchange.streamed
 
 
 class Stream(Waiter):
@@ -44,19 +49,22 @@ class Stream(Waiter):
     """
 
     __slots__ = (
-        "_informational_count",
         "_informational_size",
         "_received",
         "bodiless",
         "buffer",
         "continued",
         "ended",
+        "exchange",
         "expected",
         "fault",
         "flow",
         "id",
+        "informational",
         "leaves_at",
         "owned",
+        "prepaid",
+        "promises",
         "proven",
         "received_before",
         "response",
@@ -78,7 +86,11 @@ class Stream(Waiter):
         self.flow = AdaptiveWindow(STREAM_WINDOW)
         self.response: ResponseFields | None = None
         self.trailers: list[tuple[str, str]] = []
-        self.buffer = ReceiveBuffer(segments, request.frames)
+        self.exchange = request.exchange
+        self.informational: list[ResponseFields] = []
+        self.promises: deque[Promise] = deque()  # that were not surfaced yet
+        self.buffer = ReceiveBuffer(segments, request.may_be_streamed)
+        self.prepaid = 0  # unread octets for which the peer got its credit already
         self.expected: int | None = None
         self.leaves_at = 0  # octets the connection will have sent when all that is queued has left
         self.received_before = 0  # octets on the connection when the request was sent
@@ -89,7 +101,6 @@ class Stream(Waiter):
         self.fault: StreamFault | None = None
         self.sending = request.sending  # our half is open: the upload goes on
         self._received = 0
-        self._informational_count = 0
         self._informational_size = 0
 
     @property
@@ -104,7 +115,7 @@ class Stream(Waiter):
     @property
     def answered(self) -> bool:
         """Whether any part of an answer came."""
-        return self.response is not None or self._informational_count > 0
+        return self.response is not None or bool(self.informational)
 
     @property
     def wants_body(self) -> bool:
@@ -146,7 +157,7 @@ class Stream(Waiter):
             received = response_fields(event.fields)
             if received.status < 200:
                 self.continued = self.continued or received.status == 100
-                self._count_informational(size)
+                self._note_informational(received, size)
                 return
             self.bodiless = self.bodiless or received.status in (204, 304)
             self.expected = None if self.bodiless else content_length(received.items)
@@ -176,11 +187,11 @@ class Stream(Waiter):
             self._received += len(part)
             self.buffer.add((part,), len(part))
 
-    def _count_informational(self, size: int) -> None:
-        self._informational_count += 1
+    def _note_informational(self, received: ResponseFields, size: int) -> None:
+        self.informational.append(received)
         self._informational_size += size
         if (
-            self._informational_count > _MAX_INFORMATIONAL
+            len(self.informational) > _MAX_INFORMATIONAL
             or self._informational_size > MAX_HEADER_LIST_SIZE
         ):
             raise RemoteProtocolError(

@@ -10,6 +10,7 @@ import enum
 import logging
 import time
 from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from urllib3.exceptions import InvalidHeader
@@ -21,6 +22,7 @@ from .engine.base import (
     Event,
     GoAwayReceived,
     HeadersReceived,
+    PushPromised,
     SendWindowOpened,
     StreamReset,
 )
@@ -32,8 +34,9 @@ from .exceptions import (
     debug_text,
     error_name,
 )
-from .fields import list_size
+from .fields import Field, list_size
 from .flow_control import CONNECTION_WINDOW, FlowControlManager, note_blocked, note_read
+from .promises import Promise, Promises
 from .receive_buffer import Segments
 from .stream import Request, Stream
 
@@ -69,9 +72,10 @@ class StreamTable:
     :param origin: ``host:port``, for messages.
     """
 
-    def __init__(self, engine: Engine, origin: str) -> None:
+    def __init__(self, engine: Engine, origin: str, promises: Promises) -> None:
         self._engine = engine
         self._origin = origin
+        self._promises = promises
         self._streams: dict[int, Stream] = {}
         self._segments = Segments()
         self._holders: list[Stream] = []  # streams with views of the read buffer
@@ -93,7 +97,7 @@ class StreamTable:
 
     @property
     def unused(self) -> bool:
-        return not self._engine.open_streams and not self.reserved
+        return not self._streams and not self.reserved and not self._engine.open_streams
 
     def idle_longer_than(self, seconds: float) -> bool:
         return self.unused and abs(time.time() - self._idle_since) > seconds
@@ -112,6 +116,8 @@ class StreamTable:
                 f"the request's header list has {size} octets, {self._origin} takes {limit} "
                 "(SETTINGS_MAX_HEADER_LIST_SIZE); send fewer or shorter headers or cookies"
             )
+        if request.exchange is not None and request.exchange.wants_pushes():
+            self._engine.set_push(True)
         stream_id = self._engine.open_stream(request.fields, end_stream=not request.sending)
         stream = Stream(stream_id, request, proven=self._proven, segments=self._segments)
         self._streams[stream_id] = stream
@@ -127,26 +133,69 @@ class StreamTable:
 
     def close(self, stream: Stream, error_code: int) -> None:
         """Give a stream up: RST_STREAM unless it is over, its unread octets returned."""
+        if stream.owned:
+            return
         self._engine.reset_stream(stream.id, error_code)
-        unread = stream.buffer.size
+        unread = stream.buffer.size - stream.prepaid
         stream.buffer.clear()
+        stream.prepaid = 0
         self._credit(None, unread)
         self._fail(stream, FaultKind.LOCAL, "closed before its end", error_code)
 
     def consumed(self, stream: Stream, size: int) -> bool:
         """The application has read ``size`` octets; whether that gave credit to the peer."""
-        return self._credit(stream, size)
+        paid = min(size, stream.prepaid)
+        stream.prepaid -= paid
+        return self._credit(stream, size - paid)
+
+    def prepay(self, stream: Stream) -> None:
+        """Give credit for what nobody has read yet, so that the peer goes on."""
+        if stream.open:
+            unread, stream.prepaid = stream.buffer.size - stream.prepaid, stream.buffer.size
+            self._credit(stream, unread)
 
     def keep_data(self) -> None:
         """The buffer that was received into is about to be used again."""
         for stream in self._holders:
-            stream.buffer.keep()
+            if not stream.owned:
+                stream.buffer.keep()
         self._holders.clear()
 
     def blocked(self, stream: Stream) -> None:
         """The application has read all there is and has to wait."""
         if stream.open and (increment := note_blocked(stream.flow)):
             self._engine.send_window_update(stream.id, increment)
+
+    @property
+    def has_promises(self) -> bool:
+        return bool(self._promises)
+
+    def claim(self, promise: Promise) -> bool:
+        """Give a push to one who wants it; false when another has it, or it is over."""
+        return self._promises.claim(promise)
+
+    def find_promise(self, fields: Sequence[Field]) -> Promise | None:
+        """Claim a push that answers this request."""
+        for promise in self._promises:
+            if promise.stream.fault is None and promise.answers(fields) and self.claim(promise):
+                return promise
+        return None
+
+    def drop_promises(self, promises: Iterable[Promise]) -> None:
+        """Nobody will claim these."""
+        for promise in promises:
+            if self._promises.drop(promise):
+                self.close(promise.stream, ErrorCode.CANCEL)
+
+    def drop_all_promises(self) -> None:
+        self.drop_promises(self._promises)
+
+    def drop_promises_to(self, parent: Stream) -> None:
+        self.drop_promises(promise for promise in self._promises if promise.parent is parent)
+
+    def expire_promises(self) -> None:
+        if self._promises:
+            self.drop_promises(self._promises.expired())
 
     def drain(self, reason: str) -> None:
         """Take no new streams."""
@@ -198,6 +247,8 @@ class StreamTable:
             self._reset_received(event)
         elif isinstance(event, GoAwayReceived):
             self._goaway_received(event)
+        elif isinstance(event, PushPromised):
+            self._push_promised(event)
         elif isinstance(event, ConnectionFailed):
             self._connection_failed(event)
 
@@ -227,10 +278,30 @@ class StreamTable:
         if unkept := event.flow_size - (stream.buffer.size - held):
             self._credit(stream, unkept)
         if stream.ended and not stream.sending and stream.buffer.size <= _OWNED_LIMIT:
-            self._credit(None, stream.buffer.size)
+            self._credit(None, stream.buffer.size - stream.prepaid)
             stream.buffer.own()
             stream.owned = True
         self._settle(stream)
+
+    def _push_promised(self, event: PushPromised) -> None:
+        parent = self._streams.get(event.parent_id)
+        try:
+            request = self._promises.check(parent, event.fields, self._engine.pushed_streams)
+        except RemoteProtocolError as error:
+            self._engine.reset_stream(event.stream_id, error.error_code)
+            self._log("%s: stream %d refused: %s", self._origin, event.stream_id, error)
+            return
+        assert parent is not None
+        stream = Stream(
+            event.stream_id,
+            Request(request.method, event.fields, sending=False),
+            proven=True,
+            segments=self._segments,
+        )
+        self._streams[stream.id] = stream
+        self._promises.add(stream, parent, request)
+        self._log("%s: stream %d pushed: %s", self._origin, stream.id, request.method)
+        self._settle(parent)
 
     def _reset_received(self, event: StreamReset) -> None:
         stream = self._streams.get(event.stream_id)
@@ -256,7 +327,8 @@ class StreamTable:
         if event.error_code != ErrorCode.NO_ERROR:
             self._complaint = text
         for stream in list(self._streams.values()):
-            if stream.id > event.last_stream_id:
+            # What it says is about the streams that we open (RFC 9113 section 6.8).
+            if stream.id % 2 and stream.id > event.last_stream_id:
                 self._fail(
                     stream,
                     FaultKind.of_goaway(event.error_code),

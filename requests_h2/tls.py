@@ -18,6 +18,7 @@ from urllib3.util.ssl_ import (
     resolve_cert_reqs,
     resolve_ssl_version,
 )
+from urllib3.util.ssl_match_hostname import CertificateError, match_hostname
 
 OFFERED_PROTOCOLS = ["h2", "http/1.1"]
 TLS_RECORD = 16_384
@@ -174,6 +175,18 @@ def negotiated_h2(conn: HTTPSConnection) -> bool:
     """Whether ALPN of a connected connection chose h2."""
     protocol = getattr(conn.sock, "selected_alpn_protocol", None)
     return protocol is not None and protocol() == "h2"
+
+
+def certificate_covers(sock: Any, host: str) -> bool:
+    """Whether a connection's verified certificate names that host too."""
+    certificate = sock.getpeercert()  # empty when nothing was verified
+    if not certificate:
+        return False
+    try:
+        match_hostname(certificate, host)
+    except CertificateError:
+        return False
+    return True
 
 
 class Dialled(NamedTuple):

@@ -18,7 +18,11 @@ from typing import ClassVar, NamedTuple
 
 from ..fields import Field, Fields
 from .frames import (
+    CONTINUATION,
+    END_HEADERS,
+    END_STREAM,
     GOAWAY,
+    HEADERS,
     MAX_STREAM_ID,
     PING,
     PRIORITY_UPDATE,
@@ -26,12 +30,15 @@ from .frames import (
     WINDOW_UPDATE,
     frame_header,
 )
+from .pushes import Pushes
 
 DEFAULT_WINDOW = 65_535
 """Initial flow-control window before SETTINGS, in octets (RFC 9113 section 6.9.2)."""
 FRAME_HEADER = 9  # octets (RFC 9113 section 4.1)
 MAX_FRAME_SIZE = 16_384
 """The largest frame payload we accept, in octets: SETTINGS_MAX_FRAME_SIZE's default."""
+MAX_PUSHES = 100
+"""SETTINGS_MAX_CONCURRENT_STREAMS of ours, which is about pushed streams."""
 ASSUMED_CONCURRENT_STREAMS = 100
 """Streams opened before the peer's SETTINGS arrive, or when they set no limit."""
 
@@ -100,6 +107,18 @@ class SendWindowOpened(NamedTuple):
     """More can be sent, or the stream limit changed: writers and slot waiters look again."""
 
 
+class PushPromised(NamedTuple):
+    """The peer will send, unasked, on ``stream_id`` what it would answer to these fields.
+
+    The stream then brings the events of a response, and takes credit and a reset like any other.
+    It belongs to a request on ``parent_id``, which may be over when the event is looked at.
+    """
+
+    parent_id: int
+    stream_id: int
+    fields: Fields
+
+
 class PingAcknowledged(NamedTuple):
     """The answer to a PING of ours; the peer's answers to nothing are no events."""
 
@@ -119,6 +138,7 @@ Event = (
     | StreamReset
     | GoAwayReceived
     | SendWindowOpened
+    | PushPromised
     | PingAcknowledged
     | ConnectionFailed
 )
@@ -127,12 +147,13 @@ Event = (
 class OpenStream:
     """What both engines know of a stream that is open: its halves and the peer's credit."""
 
-    __slots__ = ("local_open", "receive_window", "remote_open")
+    __slots__ = ("local_open", "receive_window", "remote_open", "reserved")
 
-    def __init__(self, local_open: bool, receive_window: int) -> None:
+    def __init__(self, local_open: bool, receive_window: int, reserved: bool) -> None:
         self.local_open = local_open
         self.remote_open = True
         self.receive_window = receive_window
+        self.reserved = reserved  # promised, and no HEADERS came (RFC 9113 section 5.1)
 
 
 class Engine(abc.ABC):
@@ -141,15 +162,23 @@ class Engine(abc.ABC):
     name: ClassVar[str]
     _streams: Mapping[int, OpenStream]
 
-    @abc.abstractmethod
     def __init__(
-        self, *, stream_window: int, connection_window: int, max_header_list_size: int
+        self,
+        *,
+        stream_window: int,
+        connection_window: int,
+        max_header_list_size: int,
+        enable_push: bool = False,
+        max_pushes: int = MAX_PUSHES,
     ) -> None:
         """A client's engine, its preface and SETTINGS in the output.
 
         :param stream_window: initial receive window of each stream, in octets.
         :param connection_window: receive window of the connection, in octets.
         :param max_header_list_size: the limit that is advertised, in octets.
+        :param enable_push: whether the server may push, until :meth:`set_push` says otherwise.
+        :param max_pushes: pushed streams at once. Promises do not count: they are limited above
+            the engine, which only ends the connection when they are absurdly many.
         """
         self._stream_window = stream_window
         self._receive_window = connection_window
@@ -157,11 +186,17 @@ class Engine(abc.ABC):
         self._output: list[bytes | memoryview] = []
         self._events: list[Event] = []
         self._failed = False
+        self._pushes = Pushes(enable_push, max_pushes)
         self._pings: list[bytes] = []  # that were not answered
         self.settings_received = False
         """Whether the peer's SETTINGS came, which is the first thing it says."""
         self.settings_acknowledged = False
         """Whether the peer has acknowledged ours."""
+        self._start(connection_window, max_header_list_size)
+
+    @abc.abstractmethod
+    def _start(self, connection_window: int, max_header_list_size: int) -> None:
+        """Queue the preface, SETTINGS and the WINDOW_UPDATE of the connection."""
 
     @property
     def has_stream_ids(self) -> bool:
@@ -178,9 +213,21 @@ class Engine(abc.ABC):
 
     def go_away(self, error_code: int) -> None:
         """Queue GOAWAY. Receiving and accepted streams go on."""
-        # Past the libraries beneath, which would act on it. No stream of the peer's was ever
-        # processed: push is not accepted.
-        self._frame(GOAWAY, 0, 0, U32.pack(0) + U32.pack(error_code))
+        # Past the libraries beneath, which would act on it.
+        self._frame(GOAWAY, 0, 0, U32.pack(self._pushes.accepted_id) + U32.pack(error_code))
+
+    @property
+    def push_enabled(self) -> bool:
+        """What the peer was told last, whether it has acknowledged that or not."""
+        return self._pushes.enabled
+
+    def set_push(self, enabled: bool) -> None:
+        """Queue SETTINGS that allow or forbid push; no-op when they would change nothing.
+
+        Promises that cross a prohibition are no events: their streams are cancelled.
+        """
+        if enabled != self._pushes.enabled and not self._failed:
+            self._send_settings(self._pushes.change(enabled))
 
     def ping(self, data: bytes) -> None:
         """Queue PING with these 8 octets; :class:`PingAcknowledged` is the answer."""
@@ -206,6 +253,30 @@ class Engine(abc.ABC):
             stream.receive_window += increment
         self._frame(WINDOW_UPDATE, 0, stream_id, U32.pack(increment))
 
+    def _promised(self, parent_id: int, stream_id: int) -> bool:
+        """Whether a promise is wanted; else its stream is to be cancelled.
+
+        :raises PeerError: when the peer may not promise that.
+        """
+        parent = self._streams.get(parent_id)
+        is_open = parent is not None and parent.remote_open and parent_id % 2 == 1
+        return self._pushes.promised(parent_id, is_open, stream_id, self.pushed_streams)
+
+    def _start_pushed(self, stream: OpenStream) -> bool:
+        """HEADERS came on a reserved stream: whether the peer may open another (section 5.1.2)."""
+        started = sum(
+            not other.reserved for number, other in self._streams.items() if number % 2 == 0
+        )
+        if started >= self._pushes.limit:
+            return False
+        stream.reserved = False
+        return True
+
+    def _forgotten(self, stream_id: int, stream: OpenStream) -> None:
+        """A stream was reset by us; a promise for it may be under way."""
+        if stream.remote_open and stream_id % 2:
+            self._pushes.stream_abandoned(stream_id)
+
     def _ping_acknowledged(self, data: bytes) -> None:
         if data in self._pings:
             self._pings.remove(data)
@@ -218,7 +289,24 @@ class Engine(abc.ABC):
     @property
     def open_streams(self) -> int:
         """Streams that count against the peer's limit (RFC 9113 section 5.1.2)."""
-        return len(self._streams)
+        return len(self._streams) - self.pushed_streams
+
+    @property
+    def pushed_streams(self) -> int:
+        """Promised streams that are not over."""
+        if not self._pushes.accepted_id:
+            return 0
+        return sum(stream_id % 2 == 0 for stream_id in self._streams)
+
+    def _frame_block(self, stream_id: int, block: bytes, limit: int, end_stream: bool) -> None:
+        """Queue a field block as HEADERS and as many CONTINUATIONs as it needs."""
+        last = len(block) <= limit
+        flags = (END_STREAM if end_stream else 0) | (END_HEADERS if last else 0)
+        self._frame(HEADERS, flags, stream_id, block[:limit])
+        for start in range(limit, len(block), limit):
+            last = start + limit >= len(block)
+            fragment = block[start : start + limit]
+            self._frame(CONTINUATION, END_HEADERS if last else 0, stream_id, fragment)
 
     @property
     @abc.abstractmethod
@@ -246,6 +334,16 @@ class Engine(abc.ABC):
     def send_data(self, stream_id: int, data: memoryview, end_stream: bool) -> None:
         """Queue DATA, split into frames; the caller respects :meth:`send_capacity`, and leaves the
         data alone until :meth:`take_output`.
+        """
+
+    @abc.abstractmethod
+    def _send_settings(self, settings: dict[int, int]) -> None:
+        """Queue a SETTINGS frame."""
+
+    @abc.abstractmethod
+    def send_trailers(self, stream_id: int, fields: Sequence[Field]) -> None:
+        """End our half of a stream by a trailer section (RFC 9113 section 8.1); no-op when it is
+        over. All DATA was given to :meth:`send_data` before.
         """
 
     @abc.abstractmethod

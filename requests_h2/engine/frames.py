@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ..exceptions import ErrorCode
+from ..fields import Field, NeverIndexedField
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS = range(5)
 PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(5, 10)
@@ -18,11 +19,13 @@ PRIORITY_FLAG = 0x20
 
 HEADER_SIZE = 9
 SETTING_SIZE = 6
+ENABLE_PUSH, MAX_CONCURRENT_STREAMS = 2, 3  # RFC 9113 section 6.5.2
 _PRIORITY_SIZE = 5
 MAX_STREAM_ID = 2**31 - 1
 U32 = struct.Struct(">L")
 _LAST_KNOWN_SETTING = 6
 _HEADER = struct.Struct(">HBBBL")
+_SETTING = struct.Struct(">HL")
 
 
 class PeerError(Exception):
@@ -59,6 +62,16 @@ class DataRun(NamedTuple):
     parts: list[memoryview | bytes]
     flow_size: int
     end_stream: bool
+
+    def within(self, window: int) -> DataRun:
+        """The frames before the one that is too much."""
+        fitting = []
+        for part in self.parts:
+            window -= len(part)
+            if window < 0 or len(self.parts) == 1:
+                break
+            fitting.append(part)
+        return DataRun(self.stream_id, fitting, sum(map(len, fitting)), end_stream=False)
 
 
 class FrameReader:
@@ -175,6 +188,11 @@ def u32_payload(frame: RawFrame, what: str) -> int:
     return value
 
 
+def settings_payload(settings: Mapping[int, int]) -> bytes:
+    """The payload of a SETTINGS frame."""
+    return b"".join(_SETTING.pack(*setting) for setting in settings.items())
+
+
 def without_unknown_settings(frame: RawFrame) -> RawFrame:
     """A SETTINGS frame as if the peer had sent only what RFC 9113 section 6.5.2 defines.
 
@@ -192,7 +210,7 @@ def without_unknown_settings(frame: RawFrame) -> RawFrame:
 
 
 def unpadded(frame: RawFrame) -> memoryview:
-    """The payload of a DATA or HEADERS frame without its padding (RFC 9113 section 6.1).
+    """The payload of DATA, HEADERS or PUSH_PROMISE without its padding (RFC 9113 section 6.1).
 
     :raises PeerError: when the padding is longer than the payload.
     """
@@ -217,3 +235,38 @@ def block_fragment(frame: RawFrame) -> memoryview:
     if len(payload) < _PRIORITY_SIZE:
         raise PeerError(ErrorCode.FRAME_SIZE_ERROR, "HEADERS too short for its priority")
     return payload[_PRIORITY_SIZE:]
+
+
+def promise(frame: RawFrame) -> tuple[int, memoryview]:
+    """The promised stream, and the piece of a field block in a PUSH_PROMISE frame.
+
+    :raises PeerError: when it is too short (RFC 9113 section 6.6).
+    """
+    payload = unpadded(frame)
+    if len(payload) < U32.size:
+        code = ErrorCode.PROTOCOL_ERROR if frame.flags & PADDED else ErrorCode.FRAME_SIZE_ERROR
+        raise PeerError(code, f"PUSH_PROMISE of {len(frame.payload)} octets")
+    return U32.unpack_from(payload)[0] & MAX_STREAM_ID, payload[U32.size :]
+
+
+def stateless_block(fields: Sequence[Field]) -> bytes:
+    """A field block that neither needs nor changes an encoder's dynamic table: every field as a
+    literal (RFC 7541 sections 6.2.2 and 6.2.3), no Huffman coding.
+    """
+    block = bytearray()
+    for field in fields:
+        block.append(0x10 if type(field) is NeverIndexedField else 0)
+        for text in field:
+            block += _length(len(text)) + text
+    return bytes(block)
+
+
+def _length(size: int) -> bytes:
+    """RFC 7541 section 5.1, with a prefix of seven bits."""
+    if size < 0x7F:
+        return bytes([size])
+    octets, size = [0x7F], size - 0x7F
+    while size >= 0x80:
+        octets.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes([*octets, size])

@@ -11,18 +11,21 @@ from ..exceptions import ErrorCode
 from .frames import PeerError, RawFrame
 
 
-def client_connection(stream_window: int, max_header_list_size: int) -> H2Connection:
+def client_connection(
+    stream_window: int, max_header_list_size: int, push: dict[int, int]
+) -> H2Connection:
     """A client's connection, initiated: preface and SETTINGS are in its output.
 
     :param stream_window: what SETTINGS_INITIAL_WINDOW_SIZE says, in octets.
     :param max_header_list_size: what is advertised, in octets; above it a stream fails, and only
         above a megabyte the connection.
+    :param push: the settings about push.
     """
     connection = H2Connection(H2Configuration(client_side=True, header_encoding=None))
     connection.local_settings = Settings(
         client=True,
         initial_values={
-            SettingCodes.ENABLE_PUSH: 0,
+            **{SettingCodes(number): value for number, value in push.items()},
             SettingCodes.INITIAL_WINDOW_SIZE: stream_window,
             SettingCodes.MAX_HEADER_LIST_SIZE: max_header_list_size,
         },

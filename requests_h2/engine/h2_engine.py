@@ -12,7 +12,7 @@ itself, each for a reason:
   ``requests_h2.fields``, more strictly than h2 does.
 - GOAWAY: it would close h2's state machine, after which accepted streams fail, output is thrown
   away and neither PING nor RST_STREAM can be sent.
-- RST_STREAM and PUSH_PROMISE: they only end a stream, or are errors.
+- RST_STREAM and PUSH_PROMISE: what they do to the streams kept here is all there is to them.
 
 h2 is fed one whole frame at a time, because it drops the events of good frames that precede a bad
 one. Only public names of h2 and hpack are used.
@@ -39,6 +39,7 @@ from .base import (
     GoAwayReceived,
     HeadersReceived,
     OpenStream,
+    PushPromised,
     SendWindowOpened,
     StreamReset,
 )
@@ -64,6 +65,8 @@ from .frames import (
     PeerError,
     RawFrame,
     block_fragment,
+    promise,
+    settings_payload,
     u32_payload,
     without_unknown_settings,
 )
@@ -79,8 +82,10 @@ class _Stream(OpenStream):
 
     __slots__ = ("has_response", "send_window")
 
-    def __init__(self, local_open: bool, send_window: int, receive_window: int) -> None:
-        super().__init__(local_open, receive_window)
+    def __init__(
+        self, local_open: bool, send_window: int, receive_window: int, reserved: bool = False
+    ) -> None:
+        super().__init__(local_open, receive_window, reserved)
         self.has_response = False
         self.send_window = send_window
 
@@ -90,23 +95,18 @@ class H2Engine(Engine):
 
     name: ClassVar[str] = "h2"
 
-    def __init__(
-        self, *, stream_window: int, connection_window: int, max_header_list_size: int
-    ) -> None:
-        super().__init__(
-            stream_window=stream_window,
-            connection_window=connection_window,
-            max_header_list_size=max_header_list_size,
-        )
+    def _start(self, connection_window: int, max_header_list_size: int) -> None:
         keep_hpack_quiet()
-        self._h2 = client_connection(stream_window, max_header_list_size)
+        push = self._pushes.settings()
+        self._h2 = client_connection(self._stream_window, max_header_list_size, push)
         self._encoder = self._h2.encoder
         self._h2.decoder = self._decoder = FieldBlockDecoder()
         self._streams: dict[int, _Stream] = {}
         self._send_window = DEFAULT_WINDOW
         self._reader = FrameReader(MAX_FRAME_SIZE)
-        self._block: RawFrame | None = None  # the HEADERS of an unfinished field block
+        self._block: RawFrame | None = None  # which an unfinished field block began with
         self._fragments: list[bytes] = []
+        self._promised_id = 0  # what the last PUSH_PROMISE promised; 0 if that is not wanted
         self._output.append(self._h2.data_to_send())
         self._frame(WINDOW_UPDATE, 0, 0, U32.pack(connection_window - DEFAULT_WINDOW))
 
@@ -121,20 +121,17 @@ class H2Engine(Engine):
 
     def open_stream(self, fields: Sequence[Field], end_stream: bool) -> int:
         stream_id = self._next_stream_id
-        block = encode_fields(self._encoder, fields)
-        limit = min(self._h2.max_outbound_frame_size, _MAX_FRAME_SENT)
-        last = len(block) <= limit
-        flags = (END_STREAM if end_stream else 0) | (END_HEADERS if last else 0)
-        self._frame(HEADERS, flags, stream_id, block[:limit])
-        for start in range(limit, len(block), limit):
-            last = start + limit >= len(block)
-            fragment = block[start : start + limit]
-            self._frame(CONTINUATION, END_HEADERS if last else 0, stream_id, fragment)
+        self._send_block(stream_id, fields, end_stream)
         self._next_stream_id += 2
         self._streams[stream_id] = _Stream(
             not end_stream, self._h2.remote_settings.initial_window_size, self._stream_window
         )
         return stream_id
+
+    def _send_block(self, stream_id: int, fields: Sequence[Field], end_stream: bool) -> None:
+        block = encode_fields(self._encoder, fields)
+        limit = min(self._h2.max_outbound_frame_size, _MAX_FRAME_SENT)
+        self._frame_block(stream_id, block, limit, end_stream)
 
     def send_capacity(self, stream_id: int) -> int:
         stream = self._streams.get(stream_id)
@@ -156,10 +153,22 @@ class H2Engine(Engine):
             stream.local_open = False
             self._close_if_done(stream_id, stream)
 
+    def send_trailers(self, stream_id: int, fields: Sequence[Field]) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is not None and stream.local_open:
+            self._send_block(stream_id, fields, end_stream=True)
+            stream.local_open = False
+            self._close_if_done(stream_id, stream)
+
     def reset_stream(self, stream_id: int, error_code: int) -> None:
-        if stream_id in self._streams:
+        stream = self._streams.pop(stream_id, None)
+        if stream is not None:
             self._frame(RST_STREAM, 0, stream_id, U32.pack(error_code))
-            del self._streams[stream_id]
+            self._forgotten(stream_id, stream)
+
+    def _send_settings(self, settings: dict[int, int]) -> None:
+        # h2 need not know: it would only count the acknowledgements.
+        self._frame(SETTINGS, 0, 0, settings_payload(settings))
 
     def receive(self, data: memoryview) -> list[Event]:
         if self._failed:
@@ -199,7 +208,7 @@ class H2Engine(Engine):
             if frame.flags & ACK:
                 self._ping_acknowledged(bytes(frame.payload))
         elif kind == PUSH_PROMISE:
-            raise PeerError(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE although push is disabled")
+            self._receive_promise(frame)
         # PRIORITY is deprecated, other types are unknown: RFC 9113 sections 5.3.2 and 5.5.
 
     def _receive_data(self, run: DataRun) -> None:
@@ -214,6 +223,8 @@ class H2Engine(Engine):
             self._require_known(stream_id, "DATA")
             # In flight when the stream was closed here: it counts for the connection only.
             self._events.append(DataReceived(stream_id, [], flow_size, False))
+        elif stream.reserved:
+            raise PeerError(ErrorCode.PROTOCOL_ERROR, f"DATA on reserved stream {stream_id}")
         elif not stream.has_response or not stream.remote_open:
             self._events.append(DataReceived(stream_id, [], flow_size, False))
             if stream.has_response:
@@ -222,7 +233,7 @@ class H2Engine(Engine):
                 self._refuse(stream_id, ErrorCode.PROTOCOL_ERROR, "DATA before HEADERS")
         else:
             if flow_size > stream.receive_window:
-                self._events.append(DataReceived(*_within(run, stream.receive_window)))
+                self._events.append(DataReceived(*run.within(stream.receive_window)))
                 raise PeerError(
                     ErrorCode.FLOW_CONTROL_ERROR, f"DATA past the window of stream {stream_id}"
                 )
@@ -243,6 +254,9 @@ class H2Engine(Engine):
         elif (stream := self._streams.get(stream_id)) is None:
             self._require_known(stream_id, "WINDOW_UPDATE")
             return
+        elif stream.reserved:
+            text = f"WINDOW_UPDATE on reserved stream {stream_id}"
+            raise PeerError(ErrorCode.PROTOCOL_ERROR, text)
         elif increment == 0:
             self._refuse(stream_id, ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
         elif stream.send_window + increment > MAX_WINDOW:
@@ -253,15 +267,26 @@ class H2Engine(Engine):
 
     def _receive_headers(self, frame: RawFrame) -> None:
         self._require_known(frame.stream_id, "HEADERS")
-        fragment = bytes(block_fragment(frame))
+        self._begin_block(frame, bytes(block_fragment(frame)))
+
+    def _receive_promise(self, frame: RawFrame) -> None:
+        self._pushes.require_enabled()
+        promised_id, fragment = promise(frame)
+        wanted = self._promised(frame.stream_id, promised_id)
+        if not wanted:
+            self._frame(RST_STREAM, 0, promised_id, U32.pack(ErrorCode.CANCEL))
+        self._promised_id = promised_id if wanted else 0
+        self._begin_block(frame, bytes(fragment))
+
+    def _begin_block(self, frame: RawFrame, fragment: bytes) -> None:
         if frame.flags & END_HEADERS:
-            self._fields_received(frame, self._decoder.decode_fields(fragment))
+            self._block_received(frame, fragment)
         else:
             self._block, self._fragments = frame, [fragment]
 
     def _receive_continuation(self, frame: RawFrame) -> None:
-        headers = self._block
-        if headers is None:
+        first = self._block
+        if first is None:
             raise PeerError(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
         if len(self._fragments) > _MAX_CONTINUATIONS:
             raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "too many CONTINUATION frames")
@@ -269,7 +294,17 @@ class H2Engine(Engine):
         if frame.flags & END_HEADERS:
             block = b"".join(self._fragments)
             self._block, self._fragments = None, []
-            self._fields_received(headers, self._decoder.decode_fields(block))
+            self._block_received(first, block)
+
+    def _block_received(self, first: RawFrame, block: bytes) -> None:
+        fields = self._decoder.decode_fields(block)
+        if first.kind == HEADERS:
+            self._fields_received(first, fields)
+        elif promised_id := self._promised_id:
+            window = self._h2.remote_settings.initial_window_size
+            self._streams[promised_id] = _Stream(False, window, self._stream_window, reserved=True)
+            self._pushes.accepted_id = promised_id
+            self._events.append(PushPromised(first.stream_id, promised_id, fields))
 
     def _fields_received(self, headers: RawFrame, fields: Fields) -> None:
         """RFC 9113 section 8.1: informational sections, a final one, then perhaps trailers."""
@@ -279,6 +314,9 @@ class H2Engine(Engine):
             return
         if not stream.remote_open:
             self._refuse(stream_id, ErrorCode.STREAM_CLOSED, "HEADERS after END_STREAM")
+            return
+        if stream.reserved and not self._start_pushed(stream):
+            self._refuse(stream_id, ErrorCode.REFUSED_STREAM, "too many pushed streams")
             return
         informational = not stream.has_response and _is_informational(fields)
         if informational and ended:
@@ -306,7 +344,7 @@ class H2Engine(Engine):
             raise PeerError(ErrorCode.FRAME_SIZE_ERROR, f"GOAWAY of {len(payload)} octets")
         last_stream_id = U32.unpack_from(payload)[0] & MAX_STREAM_ID
         code = U32.unpack_from(payload, U32.size)[0]
-        for stream_id in [known for known in self._streams if known > last_stream_id]:
+        for stream_id in [known for known in self._streams if known > last_stream_id and known % 2]:
             del self._streams[stream_id]
         self._events.append(GoAwayReceived(last_stream_id, code, bytes(payload[8:])))
 
@@ -319,6 +357,7 @@ class H2Engine(Engine):
         self._output.append(feed(self._h2, without_unknown_settings(frame)))
         if frame.flags & ACK:
             self.settings_acknowledged = True
+            self._pushes.settings_acknowledged()
             return
         self.settings_received = True
         limit_encoder_table(self._encoder, self._h2.remote_settings.header_table_size)
@@ -332,7 +371,9 @@ class H2Engine(Engine):
 
     def _require_known(self, stream_id: int, what: str) -> None:
         """RFC 9113 section 5.1: on an idle stream these frames are a connection error."""
-        if stream_id % 2 == 0 or stream_id >= self._next_stream_id:
+        pushed = stream_id % 2 == 0
+        first_idle = self._pushes.last_id + 2 if pushed else self._next_stream_id
+        if stream_id == 0 or stream_id >= first_idle:
             raise PeerError(ErrorCode.PROTOCOL_ERROR, f"{what} on idle stream {stream_id}")
 
     def _refuse(self, stream_id: int, code: ErrorCode, reason: str) -> None:
@@ -348,17 +389,6 @@ class H2Engine(Engine):
     def _close_if_done(self, stream_id: int, stream: _Stream) -> None:
         if not stream.local_open and not stream.remote_open:
             del self._streams[stream_id]
-
-
-def _within(run: DataRun, window: int) -> DataRun:
-    """The frames before the one that is too much."""
-    fitting = []
-    for part in run.parts:
-        window -= len(part)
-        if window < 0 or len(run.parts) == 1:
-            break
-        fitting.append(part)
-    return DataRun(run.stream_id, fitting, sum(map(len, fitting)), end_stream=False)
 
 
 def _interrupted() -> PeerError:

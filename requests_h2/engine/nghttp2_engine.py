@@ -10,6 +10,8 @@ sending. Around it:
 - *The windows for receiving are kept here.* nghttp2 gives credit only in its own portions, and none
   for what it drops. So it may believe that everything is consumed at once; the WINDOW_UPDATE
   frames that it makes of that are taken out of its output, and those asked for go out instead.
+- *Promises that break the rules are seen before nghttp2 sees them*: it forgets which streams the
+  server has ended itself, and cancels what it should not have been promised.
 
 What nghttp2 does to a stream or the connection by itself it tells only by its output. So that is
 taken as soon as there can be any, and its RST_STREAM and GOAWAY are read. ngh2's ``StreamClosed``
@@ -25,17 +27,19 @@ from typing import ClassVar
 import ngh2
 
 from ..exceptions import ErrorCode, error_name
-from ..fields import Field, Fields, NeverIndexedField
+from ..fields import Field, Fields
 from ..flow_control import MAX_WINDOW
 from .base import (
     ASSUMED_CONCURRENT_STREAMS,
     DEFAULT_WINDOW,
+    MAX_FRAME_SIZE,
     ConnectionFailed,
     DataReceived,
     Engine,
     Event,
     GoAwayReceived,
     HeadersReceived,
+    PushPromised,
     SendWindowOpened,
     StreamReset,
 )
@@ -44,14 +48,17 @@ from .frames import (
     END_STREAM,
     GOAWAY,
     HEADER_SIZE,
+    HEADERS,
     MAX_STREAM_ID,
+    PUSH_PROMISE,
     RST_STREAM,
     U32,
     WINDOW_UPDATE,
     PeerError,
+    stateless_block,
 )
-from .nghttp2_client import client_connection, error_code
-from .nghttp2_gate import Fault, Gate, GatedStream, Header, number_in, unpack_header
+from .nghttp2_client import client_connection, error_code, header_list
+from .nghttp2_gate import Fault, Gate, GatedStream, Header, has_pad_length, number_in, unpack_header
 
 _FIRST_PORTION = DEFAULT_WINDOW // 2
 _MAX_PORTION = 1 << 19
@@ -62,15 +69,10 @@ class NGHTTP2Engine(Engine):
 
     name: ClassVar[str] = "nghttp2"
 
-    def __init__(
-        self, *, stream_window: int, connection_window: int, max_header_list_size: int
-    ) -> None:
-        super().__init__(
-            stream_window=stream_window,
-            connection_window=connection_window,
-            max_header_list_size=max_header_list_size,
+    def _start(self, connection_window: int, max_header_list_size: int) -> None:
+        self._ngh2 = client_connection(
+            self._stream_window, connection_window, max_header_list_size, self._pushes.settings()
         )
-        self._ngh2 = client_connection(stream_window, connection_window, max_header_list_size)
         self._streams: dict[int, GatedStream] = {}
         self._gate = Gate(self._streams)
         self._max_concurrent_streams = ASSUMED_CONCURRENT_STREAMS
@@ -95,10 +97,7 @@ class NGHTTP2Engine(Engine):
 
     def open_stream(self, fields: Sequence[Field], end_stream: bool) -> int:
         before = len(self._output)
-        stream_id = self._ngh2.send_request(
-            [ngh2.NeverIndexedHeader(*f) if type(f) is NeverIndexedField else f for f in fields],
-            end_stream=end_stream,
-        )
+        stream_id = self._ngh2.send_request(header_list(fields), end_stream=end_stream)
         self._next_stream_id = stream_id + 2
         self._streams[stream_id] = GatedStream(not end_stream, self._stream_window)
         self._take()
@@ -129,9 +128,30 @@ class NGHTTP2Engine(Engine):
             self._close_if_done(stream_id, stream)
         self._take()
 
+    def send_trailers(self, stream_id: int, fields: Sequence[Field]) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is not None and stream.local_open:
+            if self.send_capacity(stream_id) > 0:
+                self._ngh2.send_trailers(stream_id, header_list(fields))
+            else:
+                # nghttp2 waits for a window, as in send_data, though HEADERS need none.
+                block = stateless_block(fields)
+                self._frame_block(stream_id, block, MAX_FRAME_SIZE, end_stream=True)
+                stream.ended_alone = True
+            stream.local_open = False
+            self._close_if_done(stream_id, stream)
+            self._take()
+
     def reset_stream(self, stream_id: int, error_code: int) -> None:
-        if self._streams.pop(stream_id, None) is not None:
+        stream = self._streams.pop(stream_id, None)
+        if stream is not None:
+            self._forgotten(stream_id, stream)
             self._ngh2.reset_stream(stream_id, error_code)
+            self._take()
+
+    def _send_settings(self, settings: dict[int, int]) -> None:
+        with contextlib.suppress(ngh2.ConnectionStateError):  # it has ended: nobody pushes
+            self._ngh2.update_settings(settings)
             self._take()
 
     # -- what comes in -----------------------------------------------------------------------------
@@ -150,24 +170,40 @@ class NGHTTP2Engine(Engine):
     def _receive(self, data: memoryview) -> None:
         begin = 0
         for header, fault in self._gate.notable(data):
-            if fault is None and header.kind in (GOAWAY, RST_STREAM):
-                # What nghttp2 makes of an answer is told by its output only. It comes first, else
-                # a request that was answered would look as if it had not been processed.
-                begin = self._feed(data, begin, header.at)
-                self._take()
-                if header.kind == GOAWAY:
-                    begin = self._mend_last_id(data, begin, header)
-            elif fault is not None or header.stream_id in self._streams:
-                begin = self._feed(data, begin, header.at)  # it may change windows and streams
-                wrong = fault or self._increment_fault(header, data)
-                if wrong is not None:
-                    self._act_on_fault(wrong, header.stream_id)
+            begin = self._feed(data, begin, header.at)
+            # What nghttp2 makes of an answer is told by its output only. It comes before a GOAWAY,
+            # else a request that was answered would look as if it had not been processed.
+            self._take()
+            wrong = fault or self._fault_by_state(header, data)
+            if wrong is not None:
+                self._act_on_fault(wrong, header.stream_id)
+            elif header.kind == GOAWAY and header.size >= U32.size:
+                begin = self._mend_last_id(data, begin, header)
         self._feed(data, begin, self._gate.end)
+
+    def _fault_by_state(self, header: Header, data: memoryview) -> Fault | None:
+        """What is wrong with a frame, now that nghttp2 knows all that came before it.
+
+        :raises PeerError: for a promise that ends the connection.
+        """
+        if header.kind == PUSH_PROMISE:
+            self._pushes.require_enabled()
+            if header.size >= U32.size + has_pad_length(header):
+                # Those that are not wanted nghttp2 cancels by itself, for the same reasons.
+                self._promised(header.stream_id, number_in(header, data))
+            return None
+        stream = self._streams.get(header.stream_id)
+        if stream is None:
+            return None
+        if stream.reserved:
+            if header.kind == HEADERS and not self._start_pushed(stream):
+                return Fault(ErrorCode.REFUSED_STREAM, "too many pushed streams")
+        elif header.kind == WINDOW_UPDATE and header.size == U32.size:
+            return self._increment_fault(header, data)
+        return None
 
     def _increment_fault(self, header: Header, data: memoryview) -> Fault | None:
         """RFC 9113 sections 6.9 and 6.9.1 end the stream, where nghttp2 ends the connection."""
-        if header.size != U32.size or header.stream_id not in self._streams:
-            return None
         increment = number_in(header, data)
         if increment == 0:
             return Fault(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
@@ -192,7 +228,6 @@ class NGHTTP2Engine(Engine):
         return end + self._feed(mended, 0, len(mended))
 
     def _act_on_fault(self, fault: Fault, stream_id: int) -> None:
-        self._take()  # what nghttp2 made of the frames before comes first
         if fault.whole:
             raise PeerError(fault.code, fault.reason)
         if stream_id in self._streams:
@@ -233,15 +268,21 @@ class NGHTTP2Engine(Engine):
         elif isinstance(event, ngh2.StreamReset):
             if self._streams.pop(event.stream_id, None) is not None:
                 self._events.append(StreamReset(event.stream_id, event.error_code, True))
+        elif isinstance(event, ngh2.PushedStreamReceived):
+            promised_id = event.promised_stream_id
+            self._streams[promised_id] = GatedStream(False, self._stream_window, reserved=True)
+            self._pushes.accepted_id = promised_id
+            self._events.append(PushPromised(event.stream_id, promised_id, list(event.headers)))
         elif isinstance(event, ngh2.GoAwayReceived):
             last = event.last_stream_id
-            for stream_id in [known for known in self._streams if known > last]:
+            for stream_id in [known for known in self._streams if known > last and known % 2]:
                 del self._streams[stream_id]
             self._events.append(GoAwayReceived(last, event.error_code, event.debug_data))
         elif isinstance(event, ngh2.SettingsReceived):
             self._settings_changed(event)
         elif isinstance(event, ngh2.SettingsAcknowledged):
             self.settings_acknowledged = True
+            self._pushes.settings_acknowledged()
             self._portion = min(self._stream_window // 2, _MAX_PORTION)
         elif isinstance(event, ngh2.PingAcknowledged):
             self._ping_acknowledged(event.opaque_data)
@@ -341,6 +382,7 @@ class NGHTTP2Engine(Engine):
             silent = stream_id in self._silent_resets
             self._silent_resets.discard(stream_id)
             return not silent
+        self._forgotten(stream_id, stream)
         reason = "nghttp2 calls the response malformed"
         self._events.append(StreamReset(stream_id, U32.unpack(payload)[0], False, reason))
         # When both sides have ended it, RFC 9113 section 5.1 has nothing left to reset.

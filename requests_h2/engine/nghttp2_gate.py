@@ -2,7 +2,7 @@
 
 nghttp2 ends the connection for some things that RFC 9113 makes errors of a stream, and says less of
 frames than is promised above the engine. No payload is copied, and none is read but the number at
-the beginning of WINDOW_UPDATE and GOAWAY.
+the beginning of WINDOW_UPDATE, GOAWAY and PUSH_PROMISE.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from .frames import (
     HEADER_SIZE,
     HEADERS,
     MAX_STREAM_ID,
+    PADDED,
     PUSH_PROMISE,
     RST_STREAM,
     SETTINGS,
@@ -31,6 +32,7 @@ from .frames import (
 )
 
 MAX_CONTINUATIONS = 63
+_NUMBER_END = {WINDOW_UPDATE: 4, GOAWAY: 4, PUSH_PROMISE: 5}  # octets, with a pad length
 unpack_header = struct.Struct(">HBBBL").unpack_from
 
 
@@ -39,6 +41,7 @@ class Header(NamedTuple):
 
     at: int
     kind: int
+    flags: int
     stream_id: int
     size: int
 
@@ -56,8 +59,8 @@ class GatedStream(OpenStream):
 
     __slots__ = ("end_seen", "ended_alone", "may_get_data")
 
-    def __init__(self, local_open: bool, receive_window: int) -> None:
-        super().__init__(local_open, receive_window)
+    def __init__(self, local_open: bool, receive_window: int, reserved: bool = False) -> None:
+        super().__init__(local_open, receive_window, reserved)
         self.may_get_data = False  # between HEADERS and END_STREAM
         self.end_seen = False
         self.ended_alone = False  # END_STREAM was sent past nghttp2
@@ -96,28 +99,34 @@ class Gate:
     def notable(self, data: memoryview) -> Iterator[tuple[Header, Fault | None]]:
         """The frames in ``data`` that nghttp2 must not simply be fed, and what is wrong with them.
 
-        Without a fault they are WINDOW_UPDATE and GOAWAY, whose number is there then, and
-        RST_STREAM.
+        Before the next one is asked for, nghttp2 must be fed what is before this one: that may
+        change streams. Those without a fault are RST_STREAM, and frames that cannot be judged by
+        their headers alone: the number in WINDOW_UPDATE, GOAWAY and PUSH_PROMISE is there then.
         """
         at, end = self._payload_left, len(data)
         while at + HEADER_SIZE <= end:
             high, low, kind, flags, stream_id = unpack_header(data, at)
             size = high << 8 | low
-            numbered = kind in (WINDOW_UPDATE, GOAWAY) and size >= U32.size
-            if numbered and at + HEADER_SIZE + U32.size > end:
-                break
             stream_id &= MAX_STREAM_ID
             stream = self._streams.get(stream_id)
-            fault = None
             if kind == DATA and stream and stream.may_get_data and size <= MAX_FRAME_SIZE:
                 if flags & END_STREAM:
                     stream.end_seen, stream.may_get_data = True, False
-            else:
-                fault = self._fault(kind, flags, size, stream, data)
-            if kind == DATA:
                 self.data_frames.append((stream_id, size))
-            if fault is not None or numbered or kind == RST_STREAM:
-                yield Header(at, kind, stream_id, size), fault
+            else:
+                fault = self._fault(kind, flags, size, data)
+                number_end = at + HEADER_SIZE + min(size, _NUMBER_END.get(kind, 0))
+                if fault is None and number_end > end:
+                    break
+                if kind == DATA:
+                    self.data_frames.append((stream_id, size))
+                if fault is None and _needs_more(kind, stream_id, stream):
+                    yield Header(at, kind, flags, stream_id, size), None
+                    stream = self._streams.get(stream_id)
+                if fault is None and stream is not None and kind in (HEADERS, DATA):
+                    fault = _out_of_turn(stream, kind, flags)
+                if fault is not None:
+                    yield Header(at, kind, flags, stream_id, size), fault
             self._kind = kind
             at += HEADER_SIZE + size
         if at < end:
@@ -125,10 +134,8 @@ class Gate:
         self.end = min(at, end)
         self._payload_left = at - self.end
 
-    def _fault(
-        self, kind: int, flags: int, size: int, stream: GatedStream | None, data: memoryview
-    ) -> Fault | None:
-        """What is wrong with a frame that begins like this; else note what it says."""
+    def _fault(self, kind: int, flags: int, size: int, data: memoryview) -> Fault | None:
+        """What is wrong with a frame that begins like this, whatever its stream."""
         if not self._started:
             # RFC 9113 section 3.4: the server's preface is a SETTINGS frame.
             if bytes(data[:5]) == b"HTTP/":
@@ -140,27 +147,35 @@ class Gate:
             self._started = True
         if size > MAX_FRAME_SIZE:
             return Fault(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {size} octets", whole=True)
-        if kind in (HEADERS, DATA):
+        if kind in (HEADERS, DATA, PUSH_PROMISE):
             self._continuations = 0
-            # nghttp2 ignores it on a closed stream, and refuses it on an idle one.
-            return None if stream is None else _out_of_turn(stream, kind, flags)
-        if kind == CONTINUATION:
+        elif kind == CONTINUATION:
             # nghttp2 does not count those of a block that it has refused.
             self._continuations += 1
             if self._continuations > MAX_CONTINUATIONS:
                 text = "too many CONTINUATION frames"
                 return Fault(ErrorCode.ENHANCE_YOUR_CALM, text, whole=True)
-        elif kind == PUSH_PROMISE:
-            # nghttp2 would reset it, as long as our SETTINGS are not acknowledged.
-            text = "PUSH_PROMISE although push is disabled"
-            return Fault(ErrorCode.PROTOCOL_ERROR, text, whole=True)
         return None
 
 
 def number_in(header: Header, data: memoryview) -> int:
-    """The increment of a WINDOW_UPDATE, the last stream id of a GOAWAY."""
-    number: int = U32.unpack_from(data, header.at + HEADER_SIZE)[0]
+    """The increment of WINDOW_UPDATE, the last stream of GOAWAY, that of PUSH_PROMISE."""
+    at = header.at + HEADER_SIZE + has_pad_length(header)
+    number: int = U32.unpack_from(data, at)[0]
     return number & MAX_STREAM_ID
+
+
+def has_pad_length(header: Header) -> bool:
+    """Whether an octet stands before the number: WINDOW_UPDATE and GOAWAY know no padding."""
+    return header.kind == PUSH_PROMISE and header.flags & PADDED != 0
+
+
+def _needs_more(kind: int, stream_id: int, stream: GatedStream | None) -> bool:
+    """Whether a frame is judged by its payload, or by what nghttp2 makes of the frames before."""
+    if stream is not None:
+        return stream.reserved or kind in (RST_STREAM, WINDOW_UPDATE, PUSH_PROMISE)
+    # A stream of the server may have been promised a moment ago.
+    return kind in (GOAWAY, RST_STREAM, PUSH_PROMISE) or (stream_id > 0 and stream_id % 2 == 0)
 
 
 def _out_of_turn(stream: GatedStream, kind: int, flags: int) -> Fault | None:
@@ -169,7 +184,8 @@ def _out_of_turn(stream: GatedStream, kind: int, flags: int) -> Fault | None:
         what = "DATA" if kind == DATA else "HEADERS"
         return Fault(ErrorCode.STREAM_CLOSED, f"{what} after END_STREAM")
     if kind == DATA:
-        return Fault(ErrorCode.PROTOCOL_ERROR, "DATA before HEADERS")
+        # On a reserved stream it is an error of the connection for nghttp2 as for RFC 9113.
+        return None if stream.reserved else Fault(ErrorCode.PROTOCOL_ERROR, "DATA before HEADERS")
     stream.end_seen = bool(flags & END_STREAM)
     stream.may_get_data = not stream.end_seen
     return None

@@ -57,6 +57,7 @@ class Heading(NamedTuple):
     priority: bytes = b""
     flaw: int | None = None  # where the block is damaged
     end_headers: bool = True
+    promised: int | None = None  # makes it a PUSH_PROMISE, on stream_id
 
     def frames(self, encoder: Encoder) -> list[Wire]:
         block = encoder.encode(self.fields, huffman=bool(self.pieces % 2))
@@ -65,14 +66,16 @@ class Heading(NamedTuple):
             block = block[:at] + bytes((block[at] ^ 0xFF,)) + block[at + 1 :]
         size = max(1, -(-len(block) // self.pieces))
         parts = [block[start : start + size] for start in range(0, len(block), size)] or [b""]
-        flags = END_STREAM if self.end_stream else 0
+        kind, flags = HEADERS, END_STREAM if self.end_stream else 0
         first = self.priority + parts[0]
-        if self.priority:
+        if self.promised is not None:
+            kind, flags, first = PUSH_PROMISE, 0, u32(self.promised) + parts[0]
+        elif self.priority:
             flags |= PRIORITISED
         if self.padding is not None:
             flags |= PADDED
             first = bytes((self.padding,)) + first + bytes(self.padding)
-        made = [Wire(HEADERS, flags, self.stream_id, first)]
+        made = [Wire(kind, flags, self.stream_id, first)]
         made += [Wire(CONTINUATION, 0, self.stream_id, part) for part in parts[1:]]
         if self.end_headers:
             made[-1] = made[-1]._replace(flags=made[-1].flags | END_HEADERS)
@@ -221,10 +224,32 @@ ITEMS: st.SearchStrategy[Item] = st.one_of(
     DOWNLOADS,
 )  # fmt: skip
 GREETING = Wire(SETTINGS)
+PUSHED_IDS = st.sampled_from([2, 2, 4, 4, 6, 1])
+PUSHES: st.SearchStrategy[Item] = st.one_of(
+    st.builds(
+        lambda on, promised, flawed, pieces: Heading(
+            on,
+            [
+                *((b":" + name, b"GET") for name in (b"method", b"scheme", b"path")),
+                (b":authority" if flawed < 5 else b"Host", b"a"),
+            ],
+            end_stream=False,
+            pieces=pieces,
+            promised=promised,
+        ),
+        st.sampled_from([1, 1, 1, 1, 3, 2]),
+        st.sampled_from([2, 4, 4, 6, 8, 10, 2**31 - 2]),
+        st.integers(0, 5),
+        st.sampled_from([1, 1, 2, 5]),
+    ),
+    st.builds(lambda heading, on: heading._replace(stream_id=on), headings(), PUSHED_IDS),
+    st.builds(lambda frame, on: frame._replace(stream_id=on), data_frames(), PUSHED_IDS),
+    st.builds(lambda frame, on: frame._replace(stream_id=on), CONTROL, PUSHED_IDS),
+)
 
 
 @st.composite
-def sequences(draw: st.DrawFn) -> list[Wire]:
+def sequences(draw: st.DrawFn, items_of: st.SearchStrategy[Item] = ITEMS) -> list[Wire]:
     """Mostly a greeting and a heading first, else nothing behind them would ever be reached."""
     items: list[Item] = []
     if draw(st.integers(0, 19)):
@@ -232,7 +257,7 @@ def sequences(draw: st.DrawFn) -> list[Wire]:
         items.append(GREETING._replace(payload=settings_payload(entries)))
     if draw(st.integers(0, 3)):
         items.append(Heading(1, [(b":status", b"200"), *draw(EXTRA_FIELDS)], end_stream=False))
-    items += draw(st.lists(ITEMS, max_size=8))
+    items += draw(st.lists(items_of, max_size=8))
     return assemble(items)
 
 

@@ -14,8 +14,11 @@ import pathlib
 import sys
 from typing import Any
 
-_KINDS = (*range(10), 0, 1, 1, 1, 3, 4, 7, 8, 9, 0xFA)
-_ACTS = ("send", "end", "consume", "close", "drain", "take")
+_KINDS = (*range(10), 0, 1, 1, 1, 3, 4, 5, 5, 7, 8, 9, 0xFA)
+_ACTS = (
+    *("send", "end", "consume", "close", "drain", "take"),
+    *("push", "no push", "cancel", "credit", "ping", "prioritise"),
+)
 
 
 def main() -> None:
@@ -29,7 +32,8 @@ def main() -> None:
 
     def target(data: bytes) -> None:
         provider = atheris.FuzzedDataProvider(data)
-        driven = drive.Drive("nghttp2" if provider.ConsumeBool() else "h2")
+        name = "nghttp2" if provider.ConsumeBool() else "h2"
+        driven = drive.Drive(name, push=provider.ConsumeBool())
         if provider.ConsumeBool():
             driven.run(_structured(provider, drive))
         else:
@@ -72,6 +76,8 @@ def _frame(provider: Any) -> bytes:
     flags = provider.ConsumeIntInRange(0, 255)
     stream_id = (1, 1, 0, 3, 5, 2, 7, 2**31 - 1)[provider.ConsumeIntInRange(0, 7)]
     payload = provider.ConsumeBytes(provider.ConsumeIntInRange(0, 120))
+    if kind == 5:
+        payload = provider.ConsumeIntInRange(0, 9).to_bytes(4, "big") + payload
     if kind == 0 and provider.ConsumeBool():
         payload *= 100
     head = len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream_id.to_bytes(4, "big")

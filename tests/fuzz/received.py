@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 from hpack import Decoder
 
 from .frames import (
@@ -18,6 +20,8 @@ from .frames import (
     WINDOW_UPDATE,
     Wire,
 )
+
+_ENABLE_PUSH = 2
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _SIZES = {PRIORITY: 5, RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}
@@ -38,6 +42,7 @@ class ClientBytes:
         self.frames: list[Wire] = []
         self.headers = 0
         self.field_lists: list[list[tuple[bytes, bytes]]] = []
+        self.may_be_pushed_to = False
         self.total = 0
 
     @property
@@ -70,8 +75,12 @@ class ClientBytes:
         assert self.frames or frame.kind == SETTINGS, frame
         if frame.kind in (PING, SETTINGS, GOAWAY, PRIORITY_UPDATE):
             assert frame.stream_id == 0, frame
+        elif frame.kind == RST_STREAM and self.may_be_pushed_to:
+            assert frame.stream_id > 0, frame
         elif frame.kind != WINDOW_UPDATE:
             assert frame.stream_id % 2 == 1, frame
+        if frame.kind == SETTINGS:
+            self._note_settings(frame.payload)
         if frame.kind == PRIORITY_UPDATE:
             assert 0 < int.from_bytes(frame.payload[:4], "big") < 2**31, frame
             assert frame.payload[4:].isascii(), frame
@@ -91,3 +100,10 @@ class ClientBytes:
                 self._block = None
         else:
             assert self._block is None, "a frame inside a field block"
+
+    def _note_settings(self, payload: bytes) -> None:
+        for at in range(0, len(payload), 6):
+            number, value = struct.unpack_from(">HL", payload, at)
+            if number == _ENABLE_PUSH:
+                assert value in (0, 1), value
+                self.may_be_pushed_to = self.may_be_pushed_to or value == 1

@@ -6,13 +6,11 @@ so the messages here are well-formed; frames need not be.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from .drive import Drive, Open, Receive
+from .drive import Receive
 from .frames import (
     ACK,
     CONTINUATION,
@@ -34,60 +32,17 @@ from .frames import (
     settings_payload,
     u32,
 )
+from .outcome import Outcome, outcome
 from .profile import fuzz
 
 OK = b"\x88"  # :status 200
 NOTE = b"\x40\x01n\x01v"  # n: v, into the dynamic table
 NOTED = b"\xbe"  # the same, out of it
-REQUESTS = [Open(sending=False), Open(sending=True), Open(sending=False, method="HEAD")]
 BIG = 2**31 - 1
 
 
-class Seen(NamedTuple):
-    """What became of one stream."""
-
-    status: int | None
-    fields: list[tuple[str, str]]
-    body: bytes
-    trailers: list[tuple[str, str]]
-    ended: bool
-    kind: str | None
-    code: int | None
-
-
-def outcome(engine: str, data: bytes, split: Split) -> tuple[list[Seen], int | None, list[Any]]:
-    """What became of the requests, how the connection ended, and what was answered."""
-    drive = Drive(engine)
-    drive.run([*REQUESTS, *map(Receive, split.of(data))])
-    streams = []
-    for stream in drive.opened:
-        response, fault = stream.response, stream.fault
-        streams.append(
-            Seen(
-                None if response is None else response.status,
-                [] if response is None else response.items,
-                stream.buffer.take(stream.buffer.size),
-                stream.trailers,
-                stream.ended,
-                None if fault is None else fault.kind.name,
-                None if fault is None else fault.error_code,
-            )
-        )
-    if drive.failure is not None:
-        # Then it does not matter what else nghttp2 had to say, or that it gives reasons in GOAWAY.
-        return streams, drive.failure.error_code, []
-    return streams, None, sorted(each for frame in drive.client.frames for each in told(frame))
-
-
-def told(frame: Wire) -> list[tuple[int, int, bytes]]:
-    """What an answer says, as far as it must be the same."""
-    if frame.kind in (PING, WINDOW_UPDATE) or (frame.kind == SETTINGS and not frame.flags & ACK):
-        return [(frame.kind, frame.stream_id, frame.payload)]
-    if frame.kind == RST_STREAM:
-        # RFC 9113 section 5.1 has STREAM_CLOSED where h2's engine says PROTOCOL_ERROR.
-        return [(frame.kind, frame.stream_id, b"")]
-    # GOAWAY ends nghttp2 together with the last stream: it acknowledges nothing more then.
-    return []
+def outcome_of(engine: str, data: bytes, split: Split, push: bool = False) -> Outcome:
+    return outcome(engine, map(Receive, split.of(data)), push=push)
 
 
 def answer(stream_id: int, note: bytes = b"", body: bytes = b"body") -> list[Wire]:
@@ -197,13 +152,14 @@ CASES: dict[str, list[Wire]] = {
 }
 
 
+@pytest.mark.parametrize("push", [False, True])
 @pytest.mark.parametrize("pieces", [1, 3, 1000])
 @pytest.mark.parametrize("case", CASES)
-def test_both_do_the_same(case: str, pieces: int) -> None:
+def test_both_do_the_same(case: str, pieces: int, push: bool) -> None:
     frames = CASES[case] if "first" in case else GREETING + CASES[case]
     data = b"".join(map(Wire.encode, frames))
     split = Split([number * 1_000_000 // pieces for number in range(pieces)])
-    assert outcome("nghttp2", data, split) == outcome("h2", data, split)
+    assert outcome_of("nghttp2", data, split, push) == outcome_of("h2", data, split, push)
 
 
 #: What nghttp2 ends the connection for, and with which error code; h2's engine ignores it.
@@ -223,10 +179,10 @@ STRICTER: dict[str, tuple[list[Wire], int]] = {
 @pytest.mark.parametrize(("frames", "code"), STRICTER.values(), ids=STRICTER)
 def test_where_nghttp2_is_stricter(frames: list[Wire], code: int) -> None:
     data = b"".join(map(Wire.encode, [*GREETING, *frames, *answer(1)]))
-    assert outcome("nghttp2", data, Split([]))[1] == code
-    streams, failure, _ = outcome("h2", data, Split([]))
-    assert failure is None
-    assert streams[0].ended
+    assert outcome_of("nghttp2", data, Split([])).failure == code
+    told = outcome_of("h2", data, Split([]))
+    assert told.failure is None
+    assert told.streams[0].ended
 
 
 BESIDE = ["ping", "goaway, all", "limit of streams"]
@@ -239,4 +195,4 @@ ANSWERED += ["resets", "reset after the end", "late frames"]
 def test_both_do_the_same_however_it_is_cut(beside: list[str], case: str, split: Split) -> None:
     frames = GREETING + [frame for each in (*beside, case) for frame in CASES[each]]
     data = b"".join(map(Wire.encode, frames))
-    assert outcome("nghttp2", data, split) == outcome("h2", data, split)
+    assert outcome_of("nghttp2", data, split) == outcome_of("h2", data, split)

@@ -16,7 +16,9 @@ from .frames import (
     DATA,
     GOAWAY,
     HEADERS,
+    ITEMS,
     PING,
+    PUSHES,
     RST_STREAM,
     SETTINGS,
     SPLITS,
@@ -64,6 +66,32 @@ def test_frames_and_commands(
         steps.append(Receive(part))
         steps += [act for at, act in acts if at == number]
     Drive(engine).run(steps)
+
+
+PUSH_ACTS: st.SearchStrategy[Step] = ACTS | st.builds(
+    Act,
+    st.sampled_from(["push", "no push", "cancel", "credit", "ping", "prioritise", "close"]),
+    st.integers(0, 9),
+    st.sampled_from([0, 1, 16_384, 70_000]),
+)
+
+
+@on_both
+@fuzz(300)
+@given(
+    frames=sequences(st.one_of(PUSHES, PUSHES, PUSHES, ITEMS)),
+    split=SPLITS,
+    acts=st.lists(st.tuples(st.integers(0, 12), PUSH_ACTS), max_size=12),
+    push=st.sampled_from([True, True, True, False]),
+)
+def test_pushes_and_commands(
+    engine: str, frames: list[Wire], split: Split, acts: list[tuple[int, Step]], push: bool
+) -> None:
+    steps: list[Step] = [Open(sending=False), Open(sending=True)]
+    for number, part in enumerate(split.of(b"".join(map(Wire.encode, frames)))):
+        steps.append(Receive(part))
+        steps += [act for at, act in acts if at == number]
+    Drive(engine, push=push).run(steps)
 
 
 @on_both

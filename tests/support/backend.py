@@ -12,6 +12,10 @@ ASGI application (``servers/asgi.py``) speak the same language.
 /status/N           status N without a body
 /delay?ms=N         answers after N milliseconds
 /meet/N?key=K       answers when N requests with this key are waiting at the same time
+/drip?sizes=A,B     pieces of these sizes, of the letters a, b, ...; ``&ms=N`` pauses between them
+/early-hints        103 with two Link fields before the answer
+/trailers           an answer with the trailers X-Length and X-SHA256 of its body
+/echo-trailers      JSON of the trailers that followed the body
 ==================  =====================================================================
 """
 
@@ -30,6 +34,8 @@ from urllib.parse import parse_qs, urlsplit
 
 #: Bodies are hashed as they arrive; only this much of one is kept for /echo.
 KEPT = 1 << 20
+#: What /early-hints hints at.
+HINTS = ("</style.css>; rel=preload; as=style", "</script.js>; rel=preload; as=script")
 #: How long /meet waits for the others.
 MEETING_TIMEOUT = 20.0
 
@@ -45,6 +51,8 @@ class Question:
     length: int = 0
     kept: bytearray = field(default_factory=bytearray)
     digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+    #: What followed the body; names are lower case.
+    trailers: list[tuple[str, str]] = field(default_factory=list)
 
     def feed(self, data: bytes) -> None:
         self.length += len(data)
@@ -63,6 +71,17 @@ class Answer:
     delay: float = 0.0
     #: (key, how many requests must be there).
     meeting: tuple[str, int] | None = None
+    #: Instead of ``body``: pieces, and the seconds between one and the next.
+    pieces: list[bytes] = field(default_factory=list)
+    pause: float = 0.0
+    #: The Link fields of an answer 103 that comes first.
+    hints: list[str] = field(default_factory=list)
+    trailers: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def in_chunks(self) -> bool:
+        """Whether it goes without a Content-Length."""
+        return bool(self.pieces or self.trailers)
 
     @classmethod
     def json(cls, value: object) -> Answer:
@@ -100,6 +119,21 @@ def answer(question: Question) -> Answer:
         case ["meet", count]:
             return Answer(200, b"met", meeting=(query["key"], int(count)))
         case _:
+            return _answer_in_parts(parts.path, question, query)
+
+
+def _answer_in_parts(path: str, question: Question, query: dict[str, str]) -> Answer:
+    """More than one field section, or a body with pauses."""
+    match path:
+        case "/drip":
+            return _drip(query["sizes"].split(","), int(query.get("ms", "0")))
+        case "/early-hints":
+            return Answer(200, b"hinted", hints=list(HINTS))
+        case "/trailers":
+            return _with_trailers(b"a body before trailers")
+        case "/echo-trailers":
+            return Answer.json({"length": question.length, "trailers": question.trailers})
+        case _:
             return Answer(404, b"no such path")
 
 
@@ -125,6 +159,19 @@ def _cookies(question: Question) -> dict[str, str]:
     # HTTP/2 may split the field; RFC 9113 section 8.2.3 joins the pieces with "; ".
     jar = SimpleCookie("; ".join(question.values("cookie")))
     return {name: morsel.value for name, morsel in jar.items()}
+
+
+def _drip(sizes: list[str], milliseconds: int) -> Answer:
+    pieces = [bytes([ord("a") + n % 26]) * int(size) for n, size in enumerate(sizes)]
+    # nginx would collect them.
+    fields = [("x-accel-buffering", "no")]
+    return Answer(200, b"", fields, pieces=pieces, pause=milliseconds / 1000)
+
+
+def _with_trailers(body: bytes) -> Answer:
+    trailers = [("x-length", str(len(body))), ("x-sha256", hashlib.sha256(body).hexdigest())]
+    names = ", ".join(name for name, _ in trailers)
+    return Answer(200, body, [("trailer", names)], trailers=trailers)
 
 
 class Backend(ThreadingHTTPServer):
@@ -166,7 +213,7 @@ class _Handler(BaseHTTPRequestHandler):
         backend = cast(Backend, self.server)
         fields = [(name.lower(), value) for name, value in self.headers.items()]
         question = Question(self.command, self.path, fields)
-        for chunk in self._body():
+        for chunk in self._body(question):
             question.feed(chunk)
         reply = answer(question)
         if reply.delay:
@@ -178,13 +225,14 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_POST = do_PUT = do_GET  # noqa: N815  (http.server's names)
     do_PATCH = do_DELETE = do_OPTIONS = do_GET  # noqa: N815
 
-    def _body(self) -> Iterator[bytes]:
+    def _body(self, question: Question) -> Iterator[bytes]:
         if "chunked" in self.headers.get("transfer-encoding", "").lower():
             while size := int(self.rfile.readline().split(b";")[0], 16):
                 yield self._exactly(size)
                 self.rfile.readline()
-            while self.rfile.readline().strip():
-                pass  # trailers
+            while line := self.rfile.readline().decode("latin-1").strip():
+                name, _, value = line.partition(":")
+                question.trailers.append((name.lower(), value.strip()))
             return
         left = int(self.headers.get("content-length") or 0)
         while left:
@@ -199,14 +247,35 @@ class _Handler(BaseHTTPRequestHandler):
         return data
 
     def _send(self, reply: Answer) -> None:
+        if reply.hints:
+            self.send_response_only(103, "Early Hints")
+            for link in reply.hints:
+                self.send_header("link", link)
+            self.end_headers()
         self.send_response(reply.status)
         for name, value in reply.fields:
             self.send_header(name, value)
-        if reply.status not in (204, 304):
+        if reply.in_chunks:
+            self.send_header("transfer-encoding", "chunked")
+        elif reply.status not in (204, 304):
             self.send_header("content-length", str(len(reply.body)))
         self.end_headers()
-        if self.command != "HEAD":
+        if self.command == "HEAD":
+            return
+        if reply.in_chunks:
+            self._send_chunks(reply)
+        else:
             self.wfile.write(reply.body)
+
+    def _send_chunks(self, reply: Answer) -> None:
+        for number, piece in enumerate(reply.pieces or [reply.body]):
+            if number:
+                cast(Backend, self.server).closing.wait(reply.pause)
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        self.wfile.write(b"0\r\n")
+        for name, value in reply.trailers:
+            self.wfile.write(f"{name}: {value}\r\n".encode())
+        self.wfile.write(b"\r\n")
 
     def log_message(self, *args: object) -> None:
         """Say nothing, as ``handle_error``."""

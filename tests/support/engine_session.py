@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from hpack import Encoder
+
 from requests_h2.engine.base import DataReceived, Engine, Event
 from requests_h2.engine.choice import engine_class
 from requests_h2.flow_control import CONNECTION_WINDOW, STREAM_WINDOW
 from requests_h2.stream import MAX_HEADER_LIST_SIZE
-from tests.fuzz.frames import ACK, SETTINGS, Wire, settings_payload
+from tests.fuzz.frames import ACK, SETTINGS, Fields, Heading, Wire, settings_payload
 from tests.fuzz.received import ClientBytes
 
 FIELDS = [(b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"a"), (b":path", b"/")]
+PROMISE = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"a"), (b":path", b"/p")]
 
 
 def new_engine(name: str, **options: Any) -> Engine:
@@ -42,6 +45,7 @@ class EngineSession:
     ) -> None:
         self.engine = new_engine(engine, **options)
         self.client = ClientBytes()
+        self._encoder = Encoder()
         self.receive(Wire(SETTINGS, 0, 0, settings_payload(settings)))
         if acknowledge:
             self.receive(Wire(SETTINGS, ACK))
@@ -52,6 +56,20 @@ class EngineSession:
         stream_id = self.engine.open_stream(FIELDS, end_stream=not sending)
         self.sent()
         return stream_id
+
+    def headers(
+        self, stream_id: int, status: int = 200, *fields: tuple[bytes, bytes], end: bool = False
+    ) -> list[Wire]:
+        """A response's, for :meth:`receive`; it must be used, before any other."""
+        section = [(b":status", str(status).encode()), *fields]
+        return Heading(stream_id, section, end).frames(self._encoder)
+
+    def promise(
+        self, parent_id: int, stream_id: int, fields: Fields = PROMISE, **options: Any
+    ) -> list[Wire]:
+        """A PUSH_PROMISE, with its CONTINUATIONs; it must be used, before any other."""
+        heading = Heading(parent_id, fields, end_stream=False, promised=stream_id, **options)
+        return heading.frames(self._encoder)
 
     def receive(self, *frames: Wire) -> list[Event]:
         return self.engine.receive(memoryview(b"".join(map(Wire.encode, frames))))

@@ -12,16 +12,20 @@ from hpack import Encoder
 from hyperframe.frame import (
     ContinuationFrame,
     DataFrame,
+    ExtensionFrame,
     Frame,
     GoAwayFrame,
     HeadersFrame,
     PushPromiseFrame,
     RstStreamFrame,
+    SettingsFrame,
 )
 
 from .channel import Channel
 from .peer_frames import FrameReader, id_of
 from .peer_request import Request
+
+_PRIORITY_UPDATE = 0x10
 
 Fields = Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]
 
@@ -33,6 +37,8 @@ class PeerConnection(FrameReader):
         super().__init__(channel, settings=settings)
         self._encoder = Encoder()
         self._encode_lock = threading.RLock()
+        #: What was promised, in that order: ``reset_code`` tells what the client made of it.
+        self.promises: list[Request] = []
 
     # -- answers ---------------------------------------------------------------------------
 
@@ -140,15 +146,60 @@ class PeerConnection(FrameReader):
         )
 
     def push_promise(
-        self, stream: int | Request, promised_id: int, fields: Fields, *, end_headers: bool = True
-    ) -> None:
+        self,
+        stream: int | Request,
+        promised_id: int,
+        fields: Fields,
+        *,
+        end_headers: bool = True,
+        padding: int = 0,
+        frame_size: int = 16_000,
+    ) -> Request:
+        """PUSH_PROMISE, continued as often as needed; what it promises, to be answered."""
+        stream_id, pairs = id_of(stream), _as_pairs(fields)
+        promised = Request(promised_id, pairs, ended=True)
+        # Before it is sent: the client's RST_STREAM may be read by another thread at once.
+        self._by_id.setdefault(promised_id, promised)
+        self.promises.append(promised)
         with self._encode_lock:
-            frame = PushPromiseFrame(
-                id_of(stream), promised_id, self._encoder.encode(_as_pairs(fields))
-            )
+            block = self._encoder.encode(pairs)
+            starts = range(0, len(block), frame_size)
+            pieces = [block[at : at + frame_size] for at in starts] or [b""]
+            first = PushPromiseFrame(stream_id, promised_id, pieces[0], pad_length=padding)
+            if padding:
+                first.flags.add("PADDED")
+            frames: list[Frame] = [first]
+            frames += [ContinuationFrame(stream_id, piece) for piece in pieces[1:]]
             if end_headers:
-                frame.flags.add("END_HEADERS")
-            self.send(frame)
+                frames[-1].flags.add("END_HEADERS")
+            self.send(*frames)
+        return promised
+
+    def push(
+        self,
+        stream: int | Request,
+        promised_id: int,
+        fields: Fields,
+        status: int = 200,
+        headers: Fields = (),
+        body: bytes = b"",
+    ) -> Request:
+        """A promise and the whole of its response at once."""
+        promised = self.push_promise(stream, promised_id, fields)
+        self.respond(promised, status, headers, body)
+        return promised
+
+    @property
+    def may_push(self) -> bool:
+        """Whether the client's SETTINGS allow it; without a word they do (RFC 9113 6.5.2)."""
+        return self.client_settings.get(SettingsFrame.ENABLE_PUSH, 1) == 1
+
+    @property
+    def priority_updates(self) -> list[tuple[int, bytes]]:
+        """Stream and field value of each PRIORITY_UPDATE (RFC 9218 section 7.1)."""
+        frames = self.received(ExtensionFrame)
+        bodies = [bytes(frame.body) for frame in frames if frame.type == _PRIORITY_UPDATE]
+        return [(int.from_bytes(body[:4], "big"), body[4:]) for body in bodies]
 
     def encode(self, fields: Fields) -> bytes:
         """An HPACK block of this connection: it must be sent, before any other."""

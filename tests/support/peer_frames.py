@@ -281,13 +281,13 @@ class FrameReader:
         self._header_block = None
         fields = list(self._decoder.decode(bytes(block), raw=True))
         stream_id, ended = first.stream_id, "END_STREAM" in first.flags
+        assert stream_id % 2 == 1, f"stream id {stream_id}"
         known = self._by_id.get(stream_id)
         if known is not None:
             assert ended, "trailers without END_STREAM"
             known.trailers, known.ended = fields, True
             return
         latest = self.requests[-1].stream_id if self.requests else -1
-        assert stream_id % 2 == 1, f"stream id {stream_id}"
         assert stream_id > latest, f"stream id {stream_id} after {latest}"
         request = Request(stream_id, fields, ended=ended)
         self._by_id[stream_id] = request

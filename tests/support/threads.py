@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
@@ -35,3 +36,11 @@ def together(count: int, function: Callable[[int], T]) -> list[T]:
 
     futures = [background(lambda number=number: start(number)) for number in range(count)]  # type: ignore[misc]
     return [future.result(WAIT) for future in futures]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for a state that has no event."""
+    end = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.001)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hpack
 import pytest
 
 from requests_h2.engine.base import ConnectionFailed, PingAcknowledged
+from requests_h2.engine.frames import stateless_block
+from requests_h2.fields import NeverIndexedField
 from tests.fuzz.frames import (
     ACK,
     END_HEADERS,
@@ -111,3 +114,11 @@ def test_nothing_is_said_after_the_end(session: EngineSession) -> None:
     session.engine.reset_stream(1, CANCEL)
     assert session.sent() == []
     assert session.engine.open_streams == 0
+
+
+@pytest.mark.parametrize("size", [0, 126, 127, 128, 254, 255, 20_000])
+def test_a_stateless_block_is_what_hpack_reads(size: int) -> None:
+    fields = [(b"x-name", b"a" * size), NeverIndexedField(b"x-token", b"b" * size)]
+    decoder = hpack.Decoder(max_header_list_size=1 << 20)
+    assert decoder.decode(stateless_block(fields), raw=True) == [tuple(f) for f in fields]
+    assert not decoder.header_table.dynamic_entries

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from requests_h2.engine.base import GoAwayReceived, SendWindowOpened, StreamReset
+from requests_h2.engine.base import GoAwayReceived, PushPromised, SendWindowOpened, StreamReset
 from tests.fuzz.frames import (
     DATA,
     END_HEADERS,
@@ -17,7 +17,7 @@ from tests.fuzz.frames import (
     Wire,
     u32,
 )
-from tests.support.engine_session import FIELDS, EngineSession, content
+from tests.support.engine_session import FIELDS, PROMISE, EngineSession, content
 
 MAX_STREAMS, INITIAL_WINDOW = 3, 4
 OK = b"\x88"
@@ -148,3 +148,33 @@ def test_a_number_in_pieces_is_waited_for() -> None:
         assert session.engine.receive(memoryview(bytes((octet,)))) == []
     assert session.engine.receive(memoryview(octets[-1:])) == [SendWindowOpened()]
     assert session.engine.send_capacity(1) == 65_535  # the connection's
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_promise_that_nghttp2_calls_malformed(at_once: bool) -> None:
+    """It was no event, so its reset is none."""
+    session = EngineSession("nghttp2", enable_push=True)
+    session.request()
+    promise = session.promise(1, 2, PROMISE[:1])
+    late = [*session.headers(2), Wire(DATA, END_STREAM, 2, b"late")]
+    if at_once:
+        assert session.data(*promise, *late) == [(2, b"", 4, False)]
+    else:
+        assert session.receive(*promise) == []
+        assert session.data(*late) == [(2, b"", 4, False)]
+    assert session.sent() == [Wire(RST_STREAM, 0, 2, u32(1))]
+    assert session.engine.pushed_streams == 0
+    assert session.receive(*session.promise(1, 4)) == [PushPromised(1, 4, list(PROMISE))]
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_promise_on_a_stream_that_nghttp2_has_reset(at_once: bool) -> None:
+    session = EngineSession("nghttp2", enable_push=True)
+    session.request()
+    malformed, promise = session.headers(1, 200, (b"A", b"b")), session.promise(1, 2)
+    events = session.receive(*malformed, *promise) if at_once else session.receive(*malformed)
+    if not at_once:
+        events += session.receive(*promise)
+    assert events == [StreamReset(1, 1, False, "nghttp2 calls the response malformed")]
+    resets = [(frame.stream_id, frame.payload) for frame in session.sent()]
+    assert resets == [(1, u32(1)), (2, u32(8))]

@@ -29,7 +29,7 @@ from requests_h2.replay import Replays
 from tests.support.certs import Certificates
 from tests.support.exchanges import Moment, in_one_write, start
 from tests.support.peer import MakeSession, PeerConnection, Request, StartPeer, hold, serve
-from tests.support.threads import WAIT, background, together
+from tests.support.threads import WAIT, background, together, until
 
 NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, REFUSED_STREAM, CANCEL = 0, 1, 2, 7, 8
 ENHANCE_YOUR_CALM, INADEQUATE_SECURITY, HTTP_1_1_REQUIRED = 11, 12, 13
@@ -779,10 +779,7 @@ def test_028_the_end_between_check_out_and_headers(
             conn.goaway(3, NO_ERROR if way == "goaway" else INTERNAL_ERROR)
         else:
             getattr(conn, way)()
-        deadline = time.monotonic() + WAIT
-        while lease.connection.usable:
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
+        until(lambda: not lease.connection.usable)
 
     def script(conn: PeerConnection) -> None:
         conn.respond(conn.next_request())

@@ -11,7 +11,7 @@ import enum
 from .apache import Apache
 from .base import Server, ServerFailedError, ServerMissingError, Surroundings
 from .caddy import Caddy
-from .documents import Document, write_documents
+from .documents import PUSHED, Document, write_documents
 from .h2o import H2O
 from .hypercorn import Hypercorn
 from .nghttpd import Nghttpd
@@ -20,6 +20,7 @@ from .node import Node
 
 __all__ = [
     "CAPABILITIES",
+    "PUSHED",
     "SERVERS",
     "Can",
     "Document",
@@ -53,21 +54,39 @@ class Can(enum.Flag):
     RETIRE = enum.auto()
     #: Ends its connections in good order when told to reload, and goes on.
     RELOAD = enum.auto()
+    #: Pushes PUSHED with a GET of /pushing, and /100m with /pushing-large.
+    PUSH = enum.auto()
+    #: Sends the answer 103 of /early-hints.
+    EARLY_HINTS = enum.auto()
+    #: Sends the trailers of /trailers, to a request with "TE: trailers".
+    TRAILERS = enum.auto()
+    #: Knows the trailers of a request to /echo-trailers.
+    REQUEST_TRAILERS = enum.auto()
 
 
-_FULL = Can.DYNAMIC | Can.GZIP | Can.RANGE | Can.HTTP11
+_FULL = Can.DYNAMIC | Can.GZIP | Can.RANGE | Can.HTTP11 | Can.PUSH
+_INTERIM_AND_TRAILERS = Can.EARLY_HINTS | Can.TRAILERS
 
 #: nghttpd speaks HTTP/2 only and has no ranges, no compression of files and no reload. h2o 2.2 has
 #: no setting against HTTP/2 and cannot tell the client's port. Hypercorn's request limit loses the
-#: request that reaches it, so it is no use here.
+#: request that reaches it, so it is no use here. nginx waits for ever behind a backend's 103 and
+#: takes a request's trailers for a connection error; h2o drops both. No proxy passes a request's
+#: trailers on.
 CAPABILITIES: dict[str, Can] = {
-    "nghttpd": Can.ECHO_UPLOAD,
+    "nghttpd": Can.ECHO_UPLOAD | Can.PUSH,
     "nginx": _FULL | Can.HTTP11_ONLY | Can.CLIENT_PORT | Can.RETIRE | Can.RELOAD,
     "h2o": _FULL | Can.RELOAD,
-    "apache": _FULL | Can.HTTP11_ONLY | Can.CLIENT_PORT | Can.RELOAD,
-    "caddy": _FULL | Can.HTTP11_ONLY | Can.CLIENT_PORT | Can.RELOAD,
-    "node": _FULL | Can.HTTP11_ONLY | Can.CLIENT_PORT | Can.RETIRE,
-    "hypercorn": _FULL | Can.HTTP11_ONLY | Can.CLIENT_PORT,
+    "apache": _FULL | Can.HTTP11_ONLY | Can.CLIENT_PORT | Can.RELOAD | _INTERIM_AND_TRAILERS,
+    "caddy": _FULL | Can.HTTP11_ONLY | Can.CLIENT_PORT | Can.RELOAD | _INTERIM_AND_TRAILERS,
+    "node": (
+        _FULL
+        | Can.HTTP11_ONLY
+        | Can.CLIENT_PORT
+        | Can.RETIRE
+        | _INTERIM_AND_TRAILERS
+        | Can.REQUEST_TRAILERS
+    ),
+    "hypercorn": _FULL | Can.HTTP11_ONLY | Can.CLIENT_PORT | _INTERIM_AND_TRAILERS,
 }
 
 _CLASSES: tuple[type[Server], ...] = (Nghttpd, Nginx, H2O, Apache, Caddy, Node, Hypercorn)

@@ -45,6 +45,9 @@ MaxKeepAliveRequests 0
 # A cookie of 8 KiB and the name beside it.
 LimitRequestFieldSize 32768
 H2MaxSessionStreams 100
+H2EarlyHints on
+# Else it pushes what it has pushed on this connection already no second time.
+H2PushDiarySize 0
 
 SSLEngine on
 SSLCertificateFile {certificate}
@@ -59,10 +62,19 @@ DocumentRoot {documents}
     Require all granted
 </Directory>
 Header always set X-Client-Port "expr=%{{REMOTE_PORT}}"
+# Both ways to push: by configuration, and by a field of the answer.
+<Location /pushing>
+    H2PushResource /pushed-1
+    Header add Link "</pushed-2>; rel=preload"
+</Location>
+<Location /pushing-large>
+    H2PushResource /100m
+</Location>
 
 ProxyPass /1k !
 ProxyPass /100m !
 ProxyPass /text.txt !
+ProxyPassMatch ^/push !
 ProxyPass / http://127.0.0.1:{backend}/ responsefieldsize=32768
 
 <VirtualHost 127.0.0.1:{port}>

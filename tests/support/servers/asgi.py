@@ -16,8 +16,10 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
 from tests.support.backend import MEETING_TIMEOUT, Answer, Question, answer
+from tests.support.servers.documents import PUSHED
 
-STATIC = {"/1k", "/100m", "/text.txt"}
+PUSHES: dict[str, tuple[str, ...]] = {"/pushing": PUSHED, "/pushing-large": ("/100m",)}
+STATIC = {"/1k", "/100m", "/text.txt", *PUSHES, *PUSHED}
 CHUNK = 1 << 16
 
 
@@ -35,6 +37,9 @@ class Application:
         port = scope["client"][1]
         common = [("x-client-port", str(port))]
         if scope["path"] in STATIC:
+            if "http.response.push" in scope["extensions"]:
+                for path in PUSHES.get(scope["path"], ()):
+                    await send({"type": "http.response.push", "path": path, "headers": []})
             await self.static(scope, send, common)
         else:
             await self.dynamic(scope, receive, send, common)
@@ -60,12 +65,7 @@ class Application:
             await asyncio.sleep(reply.delay)
         if reply.meeting and not await self.meet(*reply.meeting):
             reply = Answer(503, b"nobody came")
-        fields = [*common, *reply.fields]
-        if reply.status not in (204, 304):
-            fields.append(("content-length", str(len(reply.body))))
-        await start(send, reply.status, fields)
-        body = b"" if question.method == "HEAD" else reply.body
-        await send({"type": "http.response.body", "body": body})
+        await deliver(scope, send, reply, common)
 
     async def meet(self, key: str, count: int) -> bool:
         present = self.meetings.setdefault(key, [])
@@ -112,6 +112,29 @@ class Application:
         await send({"type": "http.response.body"})
 
 
+async def deliver(
+    scope: dict[str, Any], send: Any, reply: Answer, common: list[tuple[str, str]]
+) -> None:
+    """Send all of an answer. Over HTTP/1.1 Hypercorn has neither early hints nor trailers."""
+    if reply.hints and "http.response.early_hint" in scope["extensions"]:
+        links = [link.encode() for link in reply.hints]
+        await send({"type": "http.response.early_hint", "links": links})
+    fields = [*common, *reply.fields]
+    if not reply.in_chunks and reply.status not in (204, 304):
+        fields.append(("content-length", str(len(reply.body))))
+    has_trailers = bool(reply.trailers) and "http.response.trailers" in scope["extensions"]
+    await start(send, reply.status, fields, trailers=has_trailers)
+    for number, piece in enumerate(reply.pieces):
+        if number:
+            await asyncio.sleep(reply.pause)
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    body = b"" if scope["method"] == "HEAD" else reply.body
+    await send({"type": "http.response.body", "body": body})
+    if has_trailers:
+        # It sends them when the request has "TE: trailers".
+        await send({"type": "http.response.trailers", "headers": encoded(reply.trailers)})
+
+
 def gzipped(data: bytes) -> bytes:
     compressor = zlib.compressobj(wbits=31)
     return compressor.compress(data) + compressor.flush()
@@ -127,9 +150,15 @@ async def request_body(receive: Any) -> AsyncIterator[bytes]:
             return
 
 
-async def start(send: Any, status: int, fields: list[tuple[str, str]]) -> None:
-    headers = [(name.encode(), value.encode()) for name, value in fields]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+def encoded(fields: list[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in fields]
+
+
+async def start(
+    send: Any, status: int, fields: list[tuple[str, str]], *, trailers: bool = False
+) -> None:
+    message = {"type": "http.response.start", "status": status, "headers": encoded(fields)}
+    await send({**message, "trailers": trailers})
 
 
 async def send_file(send: Any, path: Path, first: int, last: int) -> None:

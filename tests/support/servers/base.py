@@ -55,6 +55,8 @@ class Server(ABC):
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     #: A reload may close a connection that was just opened, without an answer and without GOAWAY.
     reload_drops_new_connections: ClassVar[bool] = False
+    #: Pushes the same resource more than once on a connection.
+    pushes_again: ClassVar[bool] = True
 
     def __init__(self, around: Surroundings) -> None:
         found = shutil.which(self.program) or shutil.which(self.program, path="/usr/sbin:/sbin")

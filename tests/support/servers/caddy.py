@@ -27,7 +27,10 @@ CONFIGURATION = """\
     root * {documents}
     encode gzip
     header X-Client-Port {{http.request.remote.port}}
-    @static path /1k /100m /text.txt
+    push /pushing /pushed-1
+    push /pushing /pushed-2
+    push /pushing-large /100m
+    @static path /1k /100m /text.txt /push*
     handle @static {{
         file_server
     }}

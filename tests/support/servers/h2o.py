@@ -30,6 +30,19 @@ hosts:
         file.file: {documents}/100m
       /text.txt:
         file.file: {documents}/text.txt
+      /pushed-1:
+        file.file: {documents}/pushed-1
+      /pushed-2:
+        file.file: {documents}/pushed-2
+      # A Link that header.add makes does not push; one of mruby or of a backend does.
+      /pushing:
+        mruby.handler: |
+          proc {{ [399, {{"link" => "</pushed-1>; rel=preload, </pushed-2>; rel=preload"}}, []] }}
+        file.file: {documents}/pushing
+      /pushing-large:
+        mruby.handler: |
+          proc {{ [399, {{"link" => "</100m>; rel=preload"}}, []] }}
+        file.file: {documents}/pushing-large
       /:
         proxy.reverse.url: http://127.0.0.1:{backend}/
         proxy.timeout.io: 60000
@@ -40,6 +53,8 @@ class H2O(Server):
     name = "h2o"
     package = "h2o"
     program = "h2o"
+    # It remembers what it has pushed, and no setting of 2.2 makes it forget.
+    pushes_again = False
 
     def command(self) -> list[str]:
         around = self.around

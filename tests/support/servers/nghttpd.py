@@ -17,6 +17,8 @@ class Nghttpd(Server):
             "--address=127.0.0.1",
             f"--htdocs={around.documents}",
             "--echo-upload",
+            "--push=/pushing=/pushed-1,/pushed-2",
+            "--push=/pushing-large=/100m",
             str(self.port),
             around.key,
             around.certificate,

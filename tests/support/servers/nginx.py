@@ -1,4 +1,7 @@
-"""nginx: ends every HTTP/2 connection after ten requests, unless a subclass says otherwise."""
+"""nginx: ends every HTTP/2 connection after ten requests, unless a subclass says otherwise.
+
+What it pushes counts: the fourth GET of /pushing is the tenth request. nginx 1.25.1 removed push.
+"""
 
 from __future__ import annotations
 
@@ -47,6 +50,14 @@ http {{
         listen 127.0.0.1:{port} ssl http2;
         root {documents};
         location / {{ try_files $uri @backend; }}
+        # Both ways to push: by configuration, and by a field of the answer.
+        location = /pushing {{
+            http2_push /pushed-1;
+            http2_push_preload on;
+            add_header Link "</pushed-2>; rel=preload";
+            add_header X-Client-Port $remote_port always;
+        }}
+        location = /pushing-large {{ http2_push /100m; }}
         location @backend {{
             proxy_pass http://backend;
             proxy_http_version 1.1;

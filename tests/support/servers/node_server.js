@@ -11,8 +11,12 @@ const path = require("node:path");
 const zlib = require("node:zlib");
 
 const options = JSON.parse(process.argv[2]);
-const STATIC = new Set(["/1k", "/100m", "/text.txt"]);
+const PUSHED = { "/pushing": ["/pushed-1", "/pushed-2"], "/pushing-large": ["/100m"] };
+const STATIC = new Set([
+  "/1k", "/100m", "/text.txt", ...Object.keys(PUSHED), ...Object.values(PUSHED).flat(),
+]);
 const KEPT = 1 << 20;
+const HINTS = ["</style.css>; rel=preload; as=style", "</script.js>; rel=preload; as=script"];
 const MEETING_TIMEOUT = 20_000;
 const meetings = new Map();
 
@@ -72,6 +76,16 @@ function serveStatic(request, response, name) {
   stream.pipe(response);
 }
 
+function push(response, name) {
+  response.createPushResponse({ ":path": name }, (error, pushed) => {
+    // The client may have gone.
+    if (!error) {
+      pushed.setHeader("x-client-port", response.getHeader("x-client-port"));
+      serveStatic({ method: "GET", headers: {} }, pushed, name);
+    }
+  });
+}
+
 function meet(key, count, done) {
   const present = meetings.get(key) || [];
   meetings.set(key, present);
@@ -82,18 +96,47 @@ function meet(key, count, done) {
   }
 }
 
+// Pieces of the letters a, b, ..., with pauses between them.
+function drip(response, sizes, pause) {
+  const pieces = sizes.map((size, n) => Buffer.alloc(size, "a".charCodeAt(0) + (n % 26)));
+  const send = () => {
+    response.write(pieces.shift());
+    if (pieces.length === 0) {
+      response.end();
+    } else {
+      setTimeout(send, pause);
+    }
+  };
+  response.writeHead(200);
+  send();
+}
+
+function withTrailers(response, body) {
+  const trailers = {
+    "x-length": String(body.length),
+    "x-sha256": crypto.createHash("sha256").update(body).digest("hex"),
+  };
+  response.writeHead(200, { trailer: Object.keys(trailers).join(", ") });
+  response.addTrailers(trailers);
+  response.end(body);
+}
+
+function pairs(raw) {
+  const found = [];
+  for (let i = 0; i < raw.length; i += 2) {
+    found.push([raw[i].toLowerCase(), raw[i + 1]]);
+  }
+  return found;
+}
+
 function serveDynamic(request, response, body) {
   const url = new URL(request.url, "https://server");
   const [head, tail] = url.pathname.slice(1).split("/");
   if (head === "echo") {
-    const raw = [];
-    for (let i = 0; i < request.rawHeaders.length; i += 2) {
-      raw.push([request.rawHeaders[i].toLowerCase(), request.rawHeaders[i + 1]]);
-    }
     json(request, response, {
       method: request.method,
       path: request.url,
-      headers: raw,
+      headers: pairs(request.rawHeaders),
       body: Buffer.concat(body.kept).toString("latin1"),
     });
   } else if (head === "upload") {
@@ -123,6 +166,16 @@ function serveDynamic(request, response, body) {
     meet(url.searchParams.get("key"), Number(tail), (met) => {
       finish(request, response, met ? 200 : 503, {}, met ? "met" : "nobody came");
     });
+  } else if (head === "drip") {
+    const sizes = url.searchParams.get("sizes").split(",").map(Number);
+    drip(response, sizes, Number(url.searchParams.get("ms") || 0));
+  } else if (head === "early-hints") {
+    response.writeEarlyHints({ link: HINTS });
+    finish(request, response, 200, {}, "hinted");
+  } else if (head === "trailers") {
+    withTrailers(response, "a body before trailers");
+  } else if (head === "echo-trailers") {
+    json(request, response, { length: body.length, trailers: pairs(request.rawTrailers) });
   } else {
     finish(request, response, 404, {}, "no such path");
   }
@@ -132,6 +185,9 @@ function serve(request, response) {
   response.setHeader("x-client-port", String(request.socket.remotePort));
   const name = request.url.split("?")[0];
   if (STATIC.has(name)) {
+    if (response.stream?.pushAllowed) {
+      (PUSHED[name] || []).forEach((each) => push(response, each));
+    }
     serveStatic(request, response, name);
     return;
   }

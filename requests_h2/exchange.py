@@ -1,0 +1,89 @@
+"""What one call of ``HTTPAdapter.send`` knows, for the rooms below urllib3, which is not told."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from contextvars import ContextVar, Token
+from typing import Any
+
+import requests
+import requests.hooks
+
+PUSH, INFORMATIONAL = EVENTS = ("push", "informational")
+
+_current: ContextVar[Exchange | None] = ContextVar("requests_h2_exchange", default=None)
+
+
+def register_events() -> None:
+    """Let requests know the names of our hooks; process-wide, and done only once.
+
+    ``Request(hooks={"push": f})`` raises "Unsupported event" for names that are not in there.
+    """
+    for event in EVENTS:
+        if event not in requests.hooks.HOOKS:
+            requests.hooks.HOOKS.append(event)
+
+
+def current_exchange() -> Exchange | None:
+    """The exchange that this thread is in; ``None`` below a bare urllib3 call."""
+    return _current.get()
+
+
+class Exchange:
+    """One PreparedRequest on its way, with the hooks that concern it.
+
+    :param session: whose hooks count besides the request's own.
+    :param keeps_pushes: whether pushes are wanted without a hook.
+    :param options: what ``send`` was called with, for the hooks' keyword arguments.
+    """
+
+    def __init__(
+        self,
+        request: requests.PreparedRequest,
+        session: weakref.ref[requests.Session] | None,
+        keeps_pushes: bool,
+        options: dict[str, Any],
+    ) -> None:
+        self.request = request
+        self.options = options
+        self._session = session
+        self._keeps_pushes = keeps_pushes
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the caller reads the response by himself (``stream=True``)."""
+        return bool(self.options["stream"])
+
+    def enter(self) -> Token[Exchange | None]:
+        """Become the current exchange, until :meth:`leave` with what this returns."""
+        return _current.set(self)
+
+    def leave(self, before: Token[Exchange | None]) -> None:
+        _current.reset(before)
+
+    def hooks(self, event: str) -> list[Callable[..., Any]]:
+        """The session's hooks and then the request's, as they are set now.
+
+        A session's hooks may be among the request's already: ``merge_hooks`` of requests copies
+        them there when there are ``response`` hooks too.
+        """
+        session = None if self._session is None else self._session()
+        of_session = [] if session is None else _listed(session.hooks.get(event))
+        of_request = _listed(self.request.hooks.get(event))
+        return of_session + [hook for hook in of_request if hook not in of_session]
+
+    def call_hooks(self, event: str, data: Any) -> None:
+        """Raises what a hook raises; those after it are not called then."""
+        for hook in self.hooks(event):
+            hook(data, **self.options)
+
+    def wants_pushes(self) -> bool:
+        return self._keeps_pushes or bool(self.hooks(PUSH))
+
+
+def _listed(hooks: Any) -> list[Callable[..., Any]]:
+    """Requests takes one callable, or any iterable of them."""
+    if hooks is None:
+        return []
+    return [hooks] if callable(hooks) else list(hooks)

@@ -1,0 +1,230 @@
+"""Server pushes as users see them (RFC 9113 section 8.4)."""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Generator
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.cookies import RequestsCookieJar
+from requests.hooks import default_hooks
+from requests.structures import CaseInsensitiveDict
+from urllib3.exceptions import ReadTimeoutError, SSLError
+from urllib3.util import Timeout
+
+from .connection import Connection
+from .exceptions import StreamFault, to_urllib3
+from .exchange import PUSH, Exchange
+from .fields import PromisedRequest
+from .promises import Promise
+from .response import HTTP2Response, StreamReader, http2_response
+
+
+class PushedResponse:
+    """A response that the server promised without being asked for it.
+
+    Thread-safe: it may be used by other threads than the one that reads the parent, and after the
+    parent has ended. Until :meth:`response` claims it the server sends a window of it at most, and
+    it is reset when the parent is closed or ``push_timeout`` has passed.
+    """
+
+    def __init__(
+        self,
+        adapter: HTTPAdapter,
+        connection: Connection,
+        promise: Promise,
+        parent: requests.Response | None,
+        timeout: float | None,
+    ) -> None:
+        self.request = _prepared(promise.request)
+        """The promised request."""
+        self.parent = parent
+        """The response that the promise belongs to; ``None`` if only its ``raw`` was kept."""
+        self._adapter = adapter
+        self._connection = connection
+        self._promise = promise
+        self._timeout = timeout
+        self._response: requests.Response | None = None
+        self._cancelled = False
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} [{self.request.method} {self.url}]>"
+
+    @property
+    def url(self) -> str:
+        return str(self.request.url)
+
+    @property
+    def path(self) -> str:
+        """Path and query, as promised."""
+        return self._promise.request.path
+
+    @property
+    def headers(self) -> CaseInsensitiveDict[str | bytes]:
+        """The promised request's."""
+        return self.request.headers
+
+    @property
+    def claimed(self) -> bool:
+        """Whether somebody has asked for the response, here or by adoption."""
+        return self._promise.claimed
+
+    def response(self, timeout: Any = None, stream: bool = False) -> requests.Response:
+        """Claim it and wait for the response; the same one each time.
+
+        :param timeout: seconds for each wait, or requests' pair, of which the second counts;
+            ``None`` for the parent's.
+        :param stream: whether to leave the body to be read later.
+        :raises requests.exceptions.ReadTimeout: when no octet came in time; the push is reset.
+        :raises requests.exceptions.ConnectionError: when the push failed, was cancelled, timed out
+            before or was claimed by another.
+        """
+        if self._response is None:
+            if not self._connection.claim(self._promise):
+                raise requests.exceptions.ConnectionError(self._lost(), request=self.request)
+            self._response = self._wait(_seconds(timeout, self._timeout), stream)
+        if not stream:
+            self._response.content  # noqa: B018  # reads it
+        return self._response
+
+    def cancel(self) -> None:
+        """Reset the stream with CANCEL. Nothing happens when it is over."""
+        self._cancelled = True
+        self._connection.claim(self._promise)
+        self._connection.close_stream(self._promise.stream)
+
+    def _lost(self) -> str:
+        why = "claimed by another" if self.claimed else "dropped: nobody had claimed it in time"
+        if self._cancelled:
+            why = "cancelled"
+        return f"{self._connection.origin}: the push of {self.path} was {why}"
+
+    def _wait(self, timeout: float | None, stream: bool) -> requests.Response:
+        pushed, method = self._promise.stream, self._promise.request.method
+        try:
+            self._connection.wait_for_response(pushed, timeout)
+        except TimeoutError as error:
+            self._connection.close_stream(pushed)
+            text = f"Read timed out. (read timeout={timeout})"
+            cause = ReadTimeoutError(None, self.url, text)  # type: ignore[arg-type]  # for its text
+            raise requests.exceptions.ReadTimeout(cause, request=self.request) from error
+        if pushed.response is None:
+            raise self._failure(pushed.fault)
+        raw = http2_response(
+            StreamReader(self._connection, pushed, method, None, timeout),
+            method=method,
+            url=self.path,
+            preload_content=False,
+            decode_content=False,
+            enforce_content_length=True,
+        )
+        raw.pushed = True
+        raw.wanted_whole = not stream
+        return self._adapter.build_response(self.request, raw)
+
+    def _failure(self, fault: StreamFault | None) -> requests.exceptions.ConnectionError:
+        assert fault is not None
+        cause = to_urllib3(fault)
+        kind = requests.exceptions.ConnectionError
+        if isinstance(cause, SSLError):
+            kind = requests.exceptions.SSLError
+        return kind(cause, request=self.request)
+
+
+class Pushes:
+    """What was promised to one response. Used by the thread that reads it."""
+
+    def __init__(
+        self,
+        adapter: HTTPAdapter,
+        exchange: Exchange,
+        response: requests.Response,
+        reader: StreamReader,
+    ) -> None:
+        self._adapter = adapter
+        self._exchange = exchange
+        # Weak: a response that is dropped must give up its stream at once.
+        self._response = weakref.ref(response)
+        self._reader = reader
+        self._listed: deque[PushedResponse] = deque()
+
+    def surface(self) -> None:
+        """Call the hooks for what has been promised since; raises what they raise."""
+        promises = self._reader.stream.promises
+        while promises:
+            push = PushedResponse(
+                self._adapter,
+                self._reader.connection,
+                promises.popleft(),
+                self._response(),
+                self._reader.timeout,
+            )
+            self._listed.append(push)
+            self._exchange.call_hooks(PUSH, push)
+
+    def listed(self, capture_all: bool) -> Generator[PushedResponse]:
+        """See :func:`get_pushes`."""
+        self._reader.connection.glance()
+        goes_on = True
+        while goes_on:
+            self.surface()
+            while self._listed:
+                yield self._listed.popleft()
+            goes_on = capture_all and self._more()
+        self.surface()
+        while self._listed:
+            yield self._listed.popleft()
+
+    def _more(self) -> bool:
+        stream = self._reader.stream
+        if not stream.open or self._reader.closed:
+            return False
+        try:
+            return self._reader.connection.receiving.read_ahead(stream, self._reader.timeout)
+        except TimeoutError as error:
+            raise requests.exceptions.ReadTimeout(
+                f"Read timed out. (read timeout={self._reader.timeout})",
+                request=self._exchange.request,
+            ) from error
+
+
+def get_pushes(response: requests.Response, capture_all: bool = False) -> Generator[PushedResponse]:
+    """The pushes that were promised to a response, each of them once.
+
+    Needs a ``push`` hook or ``HTTP2Adapter(enable_push=True)`` when the request is sent. Over
+    HTTP/1.1 there are none.
+
+    :param capture_all: wait for more until the response has ended. What it receives meanwhile is
+        kept in memory, whatever its size, and can be read afterwards.
+    :raises requests.exceptions.ReadTimeout: when nothing came for the response's read timeout.
+    """
+    raw = response.raw
+    if isinstance(raw, HTTP2Response) and isinstance(raw.pushes, Pushes):
+        yield from raw.pushes.listed(capture_all)
+
+
+def _prepared(promised: PromisedRequest) -> requests.PreparedRequest:
+    request = requests.PreparedRequest()
+    request.method = promised.method
+    request.url = f"{promised.scheme}://{promised.authority}{promised.path}"
+    joined: dict[str, str] = {}
+    for name, value in promised.items:
+        separator = "; " if name == "cookie" else ", "  # RFC 9113 section 8.2.3
+        joined[name] = f"{joined[name]}{separator}{value}" if name in joined else value
+    request.headers = CaseInsensitiveDict(joined)
+    request._cookies = RequestsCookieJar()
+    request.hooks = default_hooks()
+    return request
+
+
+def _seconds(timeout: Any, default: float | None) -> float | None:
+    if timeout is None:
+        return default
+    if isinstance(timeout, tuple):
+        timeout = timeout[1]
+    if isinstance(timeout, Timeout):
+        timeout = Timeout.resolve_default_timeout(timeout.read_timeout)
+    return None if timeout is None else float(timeout)

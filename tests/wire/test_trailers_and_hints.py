@@ -1,0 +1,274 @@
+"""Trailers both ways, informational responses, priorities."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, RstStreamFrame
+
+import requests_h2
+from tests.support.peer import Peer, PeerConnection, Request, StartPeer, hold, serve
+from tests.support.threads import WAIT, background
+
+LINK = "</style.css>; rel=preload; as=style"
+
+# -- response trailers ---------------------------------------------------------------------
+
+
+def test_response_trailers_are_there_after_the_body(
+    session: requests.Session, peer: StartPeer
+) -> None:
+    def script(conn: PeerConnection) -> None:
+        request = conn.next_request()
+        conn.send_headers(request, 200, {"x-name": "header"})
+        conn.send_data(request, b"body")
+        assert go_on.wait(WAIT)
+        conn.send_trailers(request, [("x-name", "trailer"), ("set-cookie", "a=1"), ("x-2", "b")])
+
+    go_on = threading.Event()
+    response: Any = session.get(peer(script).url, stream=True, timeout=WAIT)
+    assert not response.raw.trailers
+    go_on.set()
+    assert response.content == b"body"
+    assert response.raw.trailers["X-Name"] == "trailer"
+    assert list(response.raw.trailers) == ["x-name", "set-cookie", "x-2"]
+    assert response.headers["x-name"] == "header"
+    assert not response.cookies
+    assert not session.cookies
+
+
+# -- request trailers ----------------------------------------------------------------------
+
+
+def chunks() -> Iterator[bytes]:
+    yield b"first "
+    yield b"second"
+
+
+def shape(conn: PeerConnection) -> list[tuple[str, bool]]:
+    """The request's frames after its HEADERS: their kinds and whether they end the stream."""
+    kinds = (HeadersFrame, DataFrame)
+    frames = [frame for frame in conn.frames if isinstance(frame, kinds)]
+    return [(type(frame).__name__, "END_STREAM" in frame.flags) for frame in frames][1:]
+
+
+def trailers_of(started: Peer) -> list[tuple[str, str]]:
+    return [(name.decode(), value.decode()) for name, value in started.request.trailers or ()]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_request_trailers(session: requests.Session, peer: StartPeer, late: bool) -> None:
+    started = peer(serve(lambda request: (200, {}, bytes(request.body))))
+    taken: list[bytes] = []
+
+    def body() -> Iterator[bytes]:
+        for chunk in chunks():
+            taken.append(chunk)
+            yield chunk
+
+    def trailers() -> list[tuple[str, str]]:
+        return [("X-Length", str(sum(map(len, taken)))), ("x-2", "b")]
+
+    known = {"X-Length": "12", "x-2": "b"}
+    data: Any = requests_h2.BodyWithTrailers(body(), trailers if late else known)
+    response = session.post(started.url, data=data, timeout=WAIT)
+    assert response.content == b"first second"
+    assert trailers_of(started) == [("x-length", "12"), ("x-2", "b")]
+    assert shape(started.connection())[-2:] == [("DataFrame", False), ("HeadersFrame", True)]
+
+
+def test_request_trailers_after_an_empty_body(session: requests.Session, peer: StartPeer) -> None:
+    started = peer(serve(lambda request: (200, {}, bytes(request.body))))
+    data: Any = requests_h2.BodyWithTrailers([], {"x-name": "value"})
+    assert session.post(started.url, data=data, timeout=WAIT).content == b""
+    assert trailers_of(started) == [("x-name", "value")]
+
+
+def test_request_trailers_need_no_window(session: requests.Session, peer: StartPeer) -> None:
+    def script(conn: PeerConnection) -> None:
+        request = conn.next_request()
+        while not request.ended:
+            conn.read_frame()
+        conn.respond(request, 200, {}, b"fine")
+
+    started = peer(script, settings={"initial_window_size": 12})
+    data: Any = requests_h2.BodyWithTrailers(chunks(), {"x-name": "value"})
+    assert session.post(started.url, data=data, timeout=WAIT).content == b"fine"
+    assert trailers_of(started) == [("x-name", "value")]
+
+
+@pytest.mark.parametrize(
+    "trailers",
+    [
+        {"content-length": "1"},
+        {"Host": "example"},
+        {"authorization": "secret"},
+        {"x-name": "a\r\nb"},
+        {"x name": "a"},
+        {":path": "/"},
+    ],
+)
+def test_forbidden_trailers_are_refused_before_a_byte_is_sent(
+    session: requests.Session, peer: StartPeer, trailers: dict[str, str]
+) -> None:
+    started = peer(serve(lambda request: (200, {}, b"")))
+    session.get(started.url, timeout=WAIT)
+    data: Any = requests_h2.BodyWithTrailers(chunks(), trailers)
+    with pytest.raises(requests.exceptions.InvalidHeader) as caught:
+        session.post(started.url, data=data, timeout=WAIT)
+    assert "secret" not in str(caught.value)
+    assert len(started.requests) == 1
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_bad_trailers_at_the_end_reset_the_stream(
+    session: requests.Session, peer: StartPeer, raises: bool
+) -> None:
+    def trailers() -> dict[str, str]:
+        if raises:
+            raise KeyError("the caller's own")
+        return {"content-length": "1"}
+
+    started = peer(hold)
+    data: Any = requests_h2.BodyWithTrailers(chunks(), trailers)
+    with pytest.raises(KeyError if raises else requests.exceptions.InvalidHeader):
+        session.post(started.url, data=data, timeout=WAIT)
+    started.connection().wait_for(RstStreamFrame, stream_id=1)
+
+
+def test_request_trailers_over_http1_are_left_out(
+    session: requests.Session, peer: StartPeer
+) -> None:
+    started = peer(serve(lambda request: (200, {}, bytes(request.body))), alpn=["http/1.1"])
+    data: Any = requests_h2.BodyWithTrailers(chunks(), {"x-name": "value"})
+    response = session.post(started.url, data=data, timeout=WAIT)
+    assert response.content == b"first second"
+    raw = response.raw
+    assert (dict(raw.trailers), raw.informational, raw.pushed) == ({}, [], False)
+
+
+# -- informational responses ---------------------------------------------------------------
+
+
+def hints(conn: PeerConnection) -> None:
+    while True:
+        request = conn.next_request()
+        conn.informational(request, 103, [("link", LINK), ("link", "</b>; rel=preload")])
+        conn.informational(request, 103, {"x-name": "second"})
+        conn.respond(request, 200, {"x-name": "final"}, b"body")
+
+
+def test_informational_responses_are_listed(session: requests.Session, peer: StartPeer) -> None:
+    response = session.get(peer(hints).url, timeout=WAIT)
+    first, second = response.raw.informational
+    assert (first.status, first.headers.getlist("link")) == (103, [LINK, "</b>; rel=preload"])
+    assert (second.status, dict(second.headers)) == (103, {"x-name": "second"})
+    assert dict(response.headers) == {"x-name": "final"}
+
+
+def test_a_hook_gets_them_before_the_response(session: requests.Session, peer: StartPeer) -> None:
+    """The final response is held back until the hook was called."""
+    requests_h2.mount(session, session.get_adapter("https://"))  # type: ignore[arg-type]
+    seen: list[Any] = []
+
+    def hook(informational: Any, **kwargs: Any) -> None:
+        seen.append((informational.status, informational.headers["link"], kwargs["timeout"]))
+        conn = started.connection()
+        conn.respond(1, 200, {}, b"final")
+
+    def script(conn: PeerConnection) -> None:
+        conn.informational(conn.next_request(), 103, {"link": LINK})
+        hold(conn)
+
+    started = peer(script)
+    session.hooks["informational"] = hook
+    assert session.get(started.url, timeout=WAIT).content == b"final"
+    assert seen == [(103, LINK, WAIT)]
+
+
+def test_a_hook_of_one_request_for_informational_responses(
+    session: requests.Session, peer: StartPeer
+) -> None:
+    seen: list[int] = []
+    hooks: Any = {"informational": [lambda one, **kwargs: seen.append(one.status)]}
+    assert session.get(peer(hints).url, hooks=hooks, timeout=WAIT).content == b"body"
+    assert seen == [103, 103]
+
+
+@pytest.mark.parametrize("error", [ValueError("own"), OSError("own"), TimeoutError("own")])
+def test_what_an_informational_hook_raises(
+    session: requests.Session, peer: StartPeer, error: Exception
+) -> None:
+    def hook(informational: Any, **kwargs: Any) -> None:
+        raise error
+
+    def script(conn: PeerConnection) -> None:
+        request = conn.next_request()
+        conn.informational(request, 103)
+        conn.wait_for(RstStreamFrame, stream_id=1)
+        conn.respond(conn.next_request(), 200, {}, b"fine")
+
+    started = peer(script)
+    with pytest.raises(type(error)) as caught:
+        session.get(started.url, hooks={"informational": hook}, timeout=WAIT)  # type: ignore[dict-item]
+    assert caught.value is error
+    assert session.get(started.url, timeout=WAIT).content == b"fine"
+
+
+def test_informational_responses_do_not_extend_the_timeout(
+    session: requests.Session, peer: StartPeer
+) -> None:
+    started = peer(hold)
+
+    def hook(informational: Any, **kwargs: Any) -> None:
+        started.connection().informational(1, 103)
+
+    future = background(
+        lambda: session.get(started.url, hooks={"informational": hook}, timeout=0.2)  # type: ignore[dict-item]
+    )
+    conn = started.connection()
+    conn.wait_for(HeadersFrame, stream_id=1)
+    conn.informational(1, 103)
+    with pytest.raises((requests.ReadTimeout, requests.ConnectionError)):
+        future.result(WAIT)  # the timeout, or the limit on their number before it
+
+
+# -- priorities ----------------------------------------------------------------------------
+
+
+def test_a_priority_header_passes_as_it_is(session: requests.Session, peer: StartPeer) -> None:
+    started = peer(serve(lambda request: (200, {}, b"")))
+    session.get(started.url, headers={"Priority": "u=1, i"}, timeout=WAIT)
+    assert started.request.headers["priority"] == "u=1, i"
+
+
+def test_reprioritize(session: requests.Session, peer: StartPeer) -> None:
+    def script(conn: PeerConnection) -> None:
+        request: Request = conn.next_request()
+        conn.send_headers(request, 200)
+        hold(conn)
+
+    started = peer(script)
+    response = session.get(started.url, stream=True, timeout=WAIT)
+    response.raw.reprioritize(urgency=1, incremental=True)
+    response.raw.reprioritize(urgency=7)
+    conn = started.connection()
+    conn.send_data(1, b"end", end_stream=True)
+    assert response.content == b"end"
+    response.raw.reprioritize()
+    session.close()
+    conn.wait_for(GoAwayFrame)
+    assert conn.priority_updates == [(1, b"u=1, i"), (1, b"u=7")]
+
+
+@pytest.mark.parametrize("urgency", [-1, 8, 2.5, None])
+def test_an_urgency_that_there_is_not(
+    session: requests.Session, peer: StartPeer, urgency: Any
+) -> None:
+    response = session.get(peer(serve(lambda request: (200, {}, b""))).url, timeout=WAIT)
+    with pytest.raises(ValueError, match="urgency goes from 0 to 7"):
+        response.raw.reprioritize(urgency=urgency)
