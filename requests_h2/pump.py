@@ -233,11 +233,11 @@ class Pump:
                     if ready() or self._closed or deadline.expired:
                         return ready() or self._closed
                     bell = self._enter_locked(waiter, me)
+                self._owner.announce()
                 if bell is None:
                     self._pump(waiter, ready, deadline)
                 else:
                     bell.acquire(timeout=_poll_time(deadline))
-                self._owner.announce()
                 if unguarded and ready():
                     return True
         finally:
@@ -245,6 +245,7 @@ class Pump:
             if self._pumper == me or self._heir is waiter or waiter in self._bells:
                 with self.lock:
                     self._leave_locked(waiter)
+            self._owner.announce()
 
     def _enter_locked(self, waiter: Waiter, me: int) -> threading.Lock | None:
         """Take the pump's role, or get a bell to wait for."""
