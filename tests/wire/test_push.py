@@ -116,6 +116,17 @@ def test_a_session_hook_gets_what_is_pushed(
     assert started.accepted == 1
 
 
+@pytest.mark.parametrize("when", ["before", "in the body", "last"])
+def test_hooks_are_called_by_those_who_read_frames(
+    pushing: Any, peer: StartPeer, when: str
+) -> None:
+    session, seen = pushing(), []
+    session.hooks["push"] = lambda push, **kwargs: seen.append(push.path)
+    response = session.get(start(peer, Site(when=when)).url, timeout=WAIT, stream=True)
+    assert list(response.raw.read_chunked()) == [b"first ", b"second", b""]
+    assert seen == ["/pushed"]
+
+
 def test_hooks_of_session_and_request_are_called_in_that_order(
     pushing: Any, peer: StartPeer
 ) -> None:
