@@ -9,10 +9,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .engine.base import FRAME_HEADER, Engine
+from .engine.base import FRAME_HEADER, Engine, PingAcknowledged
 from .exceptions import ErrorCode, FaultKind
 from .fields import Field
 from .fork import renew_in_children
+from .keepalive import Keepalive
 from .outbound import Answers
 from .promises import Promise, Promises
 from .pump import Pump, Waiter
@@ -30,7 +31,6 @@ _SETTINGS_TIMEOUT = 10.0  # seconds (RFC 9113 section 6.5.3 leaves it to us)
 WRITE_SIZE = 4 * (TLS_RECORD - FRAME_HEADER)
 """Octets of a request body sent at once: with their headers, four frames fill four records."""
 _OUTBOUND_LIMIT = 256 << 10  # octets of requests' DATA that wait for the socket
-_MAX_SILENT_TIMEOUTS = 2  # in a row, without an octet from the peer: one may be a slow answer
 _ANSWER_LIMIT = 64 << 10  # octets of unsent answers that the peer made us queue
 
 # When the last response is dropped in a reference cycle, the collector may finalize its socket
@@ -67,7 +67,7 @@ class Connection:
         self._table.reserved = 1
         self._acknowledge_by = Deadline(_SETTINGS_TIMEOUT)
         self._answers = Answers()
-        self._silent_timeouts = 0
+        self._keepalive = Keepalive(engine, self._table, self._pump)
         self._slot_waiters: set[Waiter] = set()
         # Appended without the lock, by finalizers: see give_up_later.
         self._given_up: deque[Stream | None] = deque()
@@ -116,6 +116,10 @@ class Connection:
             with self._guard:
                 self._slot_waiters.discard(waiter)
 
+    def ping(self, timeout: float | None) -> float:
+        """See :meth:`Keepalive.ping`, which needs no place."""
+        return self._keepalive.ping(timeout)
+
     # -- one stream --------------------------------------------------------------------------------
 
     def open_stream(self, request: Request) -> Stream | None:
@@ -152,7 +156,8 @@ class Connection:
         :raises TimeoutError: after ``timeout`` seconds.
         """
         if not self._wait(stream, ready, timeout, unguarded):
-            self._note_timeout(stream, timeout)
+            with self._guard:
+                self._keepalive.timed_out_locked(stream, timeout)
             raise TimeoutError("timed out")
 
     def wait_for_response(
@@ -377,9 +382,12 @@ class Connection:
     # -- the pump's owner ------------------------------------------------------------------------
 
     def receive_locked(self, data: memoryview) -> None:
-        self._silent_timeouts = 0
+        self._keepalive.heard_locked()
         for event in self._engine.receive(data):
-            self._table.dispatch(event)
+            if isinstance(event, PingAcknowledged):
+                self._keepalive.answered_locked(event)
+            else:
+                self._table.dispatch(event)
         self._table.expire_promises()
         if self._too_many_answers_locked():
             self._engine.go_away(ErrorCode.ENHANCE_YOUR_CALM)
@@ -409,7 +417,7 @@ class Connection:
                 self._table.drop_all_promises()
             else:
                 self._close_stream_locked(stream, ErrorCode.CANCEL)
-        if self._table.state is State.DRAINING and self._table.unused:
+        if self._table.state is State.DRAINING and self._unneeded_locked():
             self._engine.go_away(ErrorCode.NO_ERROR)
             self._table.finish("no streams are left")
             self._close_locked()
@@ -444,6 +452,10 @@ class Connection:
 
     def _wait_for_data(self, stream: Stream, known: int, timeout: float | None) -> None:
         self.wait(stream, lambda: stream.buffer.size > known, timeout, unguarded=True)
+
+    def _unneeded_locked(self) -> bool:
+        # After GOAWAY, when no stream is left, a server need not answer PING any more.
+        return self._table.unused and (self._table.dismissed or not self._keepalive.pings)
 
     def _look_locked(self) -> bool:
         if self._table.state is not State.OPEN:
@@ -497,22 +509,6 @@ class Connection:
             Deadline(timeout),
             unguarded=unguarded,
         )
-
-    def _note_timeout(self, stream: Stream, timeout: float | None) -> None:
-        """A stream timed out; the connection may be at fault.
-
-        Others on it go on until their own timeouts: theirs may be longer with good reason.
-        """
-        with self._guard:
-            self._table.note_timeout(stream, timeout)
-            if self._pump.received == stream.received_before:
-                self._silent_timeouts += 1
-            if timeout is not None and self._pump.stuck_for_locked(timeout):
-                self._table.drain(f"the server read nothing for {timeout} seconds")
-            elif not self._engine.settings_received:
-                self._table.drain("the server has never said anything")
-            elif self._silent_timeouts >= _MAX_SILENT_TIMEOUTS:
-                self._table.drain("the server says nothing any more")
 
     def _wake_locked(self) -> None:
         changes = self._table.changes

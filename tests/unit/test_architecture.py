@@ -25,6 +25,7 @@ LAYERS = (
     ("response",),
     ("body",),
     ("connection",),
+    ("keepalive",),
     ("stream_table",),
     ("stream",),
     ("promises",),
