@@ -53,6 +53,9 @@ class HTTP2Adapter(HTTPAdapter):
         (method, URL, and the fields that ``Vary`` names); ``response.raw.pushed`` says so.
     :param max_pushes: pushes of one connection at once.
     :param push_timeout: seconds that a push waits for somebody who wants it.
+    :param ping_interval: send PING when nothing came for so many seconds, while a response is
+        awaited and before a request is sent; ``None`` for never.
+    :param ping_timeout: seconds after which a connection without a word since is lost.
     """
 
     __attrs__ = [*HTTPAdapter.__attrs__, "_options"]  # noqa: RUF012  # as requests declares it
@@ -71,6 +74,8 @@ class HTTP2Adapter(HTTPAdapter):
         adopt_pushes: bool = False,
         max_pushes: int = 100,
         push_timeout: float = 30.0,
+        ping_interval: float | None = None,
+        ping_timeout: float = 10.0,
     ) -> None:
         register_events()
         self._options = Options(
@@ -80,6 +85,8 @@ class HTTP2Adapter(HTTPAdapter):
             adopt_pushes=adopt_pushes,
             max_pushes=max_pushes,
             push_timeout=push_timeout,
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
         )
         self._engine = choose(engine)
         self._ssl_context = ssl_context

@@ -14,6 +14,7 @@ from .exceptions import ErrorCode, FaultKind
 from .fields import Field
 from .fork import renew_in_children
 from .keepalive import Keepalive
+from .options import Options
 from .outbound import Answers
 from .promises import Promise, Promises
 from .pump import Pump, Waiter
@@ -47,6 +48,7 @@ class Connection:
     :param transport: connected, ALPN negotiated h2; owned by this object.
     :param origin: ``host:port``, for messages.
     :param promises: empty; owned by this object.
+    :param options: of the adapter.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Connection:
         origin: str,
         dialled: Dialled,
         promises: Promises,
+        options: Options,
     ) -> None:
         self.origin = origin
         self.dialled = dialled
@@ -67,7 +70,7 @@ class Connection:
         self._table.reserved = 1
         self._acknowledge_by = Deadline(_SETTINGS_TIMEOUT)
         self._answers = Answers()
-        self._keepalive = Keepalive(engine, self._table, self._pump)
+        self._keepalive = Keepalive(engine, self._table, self._pump, options)
         self._slot_waiters: set[Waiter] = set()
         # Appended without the lock, by finalizers: see give_up_later.
         self._given_up: deque[Stream | None] = deque()
@@ -105,13 +108,14 @@ class Connection:
 
     def wait_for_slot(self, deadline: Deadline) -> bool:
         """Wait until a stream may be opened here, or never again; false after the deadline."""
+        return self._wait_for_place(lambda: self._table.has_slot, deadline)
+
+    def _wait_for_place(self, ready: Callable[[], bool], deadline: Deadline) -> bool:
         waiter = Waiter()
         with self._guard:
             self._slot_waiters.add(waiter)
         try:
-            return self._pump.wait(
-                waiter, lambda: self._table.has_slot or not self.usable, deadline
-            )
+            return self._pump.wait(waiter, lambda: ready() or not self.usable, deadline)
         finally:
             with self._guard:
                 self._slot_waiters.discard(waiter)
@@ -122,11 +126,14 @@ class Connection:
 
     # -- one stream --------------------------------------------------------------------------------
 
-    def open_stream(self, request: Request) -> Stream | None:
+    def open_stream(self, request: Request, deadline: Deadline) -> Stream | None:
         """Send a request's HEADERS, with END_STREAM when it has no body; ``None`` without a place.
 
+        :param deadline: of the wait for a silent server to show that it lives.
         :raises InvalidHeader: when the fields are over the peer's limit; nothing is sent.
         """
+        if self._keepalive.doubtful:
+            self._dispel_doubt(deadline)
         with self._guard:
             return self._open_locked(request) if self._look_locked() else None
 
@@ -395,6 +402,10 @@ class Connection:
         if self._table.state is State.CLOSED:
             self._close_locked()
 
+    def alarm_locked(self) -> None:
+        if error := self._keepalive.alarm_locked():
+            self.lost_locked(error)
+
     def reuse_locked(self) -> None:
         self._table.keep_data()
 
@@ -421,6 +432,7 @@ class Connection:
             self._engine.go_away(ErrorCode.NO_ERROR)
             self._table.finish("no streams are left")
             self._close_locked()
+        self._keepalive.settle_locked()
         self._wake_locked()
 
     def announce(self) -> None:
@@ -456,6 +468,19 @@ class Connection:
     def _unneeded_locked(self) -> bool:
         # After GOAWAY, when no stream is left, a server need not answer PING any more.
         return self._table.unused and (self._table.dismissed or not self._keepalive.pings)
+
+    def _dispel_doubt(self, deadline: Deadline) -> None:
+        """Have a silent server answer PING, or take no more requests."""
+        with self._guard:
+            # What is in the socket may be a sign of life, or the end.
+            if not self._look_locked() or not self._keepalive.doubtful:
+                return
+            self._keepalive.ask_locked()
+            left = deadline.remaining()
+        # The other half is for a dial.
+        half = Deadline(None if left is None else left / 2)
+        if not self._wait_for_place(lambda: self._keepalive.answered, half):
+            self.drain("the server has not answered PING")
 
     def _look_locked(self) -> bool:
         if self._table.state is not State.OPEN:

@@ -89,10 +89,11 @@ class Lease:
         assert self._outgoing is not None
         return self._outgoing.body
 
-    def open_on(self, connection: Connection) -> bool:
+    def open_on(self, connection: Connection, deadline: Deadline) -> bool:
         """Open the stream on a connection that others use too, if there is a place. A lease that
         nothing was described to needs none.
 
+        :param deadline: of the wait for a silent server to show that it lives.
         :raises InvalidHeader: when the request must not be sent.
         """
         request = None if self._outgoing is None else self._outgoing.request
@@ -100,7 +101,7 @@ class Lease:
         self._pool._validate_conn(self)  # type: ignore[arg-type]  # warns, as for any connection
         if request is None:
             return connection.look() or connection.usable
-        self.stream = connection.open_stream(request)
+        self.stream = connection.open_stream(request, deadline)
         return self.stream is not None
 
     def bind(self, connection: Connection) -> None:
