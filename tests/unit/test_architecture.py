@@ -25,7 +25,7 @@ LAYERS = (
     ("response",),
     ("body",),
     ("connection",),
-    ("receiving",),
+    ("keepalive", "receiving"),
     ("stream_table",),
     ("stream",),
     ("promises",),
