@@ -41,8 +41,8 @@ class PushedResponse:
     ) -> None:
         self.request = _prepared(promise.request)
         """The promised request."""
-        self.parent = parent
-        """The response that the promise belongs to; ``None`` if only its ``raw`` was kept."""
+        # Weak: the parent's list of its pushes would keep a parent that is dropped, and its stream.
+        self._parent = None if parent is None else weakref.ref(parent)
         self._adapter = adapter
         self._connection = connection
         self._promise = promise
@@ -56,6 +56,11 @@ class PushedResponse:
     @property
     def url(self) -> str:
         return str(self.request.url)
+
+    @property
+    def parent(self) -> requests.Response | None:
+        """The response that the promise belongs to; ``None`` when nobody has kept it."""
+        return None if self._parent is None else self._parent()
 
     @property
     def path(self) -> str:
