@@ -231,9 +231,14 @@ def test_a_block_that_raises_closes_its_adapter(
 ) -> None:
     started = peer(ordinary)
     request = requests.Request("GET", started.url).prepare()
-    with pytest.raises(ValueError, match="own"), make_adapter() as adapter:
-        adapter.send(request, timeout=WAIT, verify=certs.ca_path).close()
-        raise ValueError("the block's own")
+
+    def use() -> None:
+        with make_adapter() as adapter:
+            adapter.send(request, timeout=WAIT, verify=certs.ca_path).close()
+            raise ValueError("the block's own")
+
+    with pytest.raises(ValueError, match="own"):
+        use()
     started.connection().wait_eof()
 
 
