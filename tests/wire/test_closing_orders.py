@@ -17,14 +17,21 @@ from requests.adapters import HTTPAdapter
 import requests_h2
 from requests_h2.connection import Connection
 from tests.support.certs import Certificates
-from tests.support.peer import MakeSession, Peer, PeerConnection, Request, StartPeer, hold, serve
+from tests.support.peer import (
+    MakeSession,
+    Peer,
+    PeerConnection,
+    Request,
+    StartPeer,
+    hold,
+    promise,
+    serve,
+)
 from tests.support.threads import WAIT, background, until
 
 NO_ERROR, CANCEL = 0, 8
 BODY = bytes(3_000_000)
-#: What a test closes, and the streams of the last two.
 CLOSED = ("session", "adapter", "response", "push")
-STREAMS = {"response": 1, "push": 2}
 
 
 def answer(request: Request) -> Any:
@@ -35,16 +42,10 @@ def answer(request: Request) -> Any:
 ordinary = serve(answer)
 
 
-def promise(conn: PeerConnection, parent: int, stream_id: int, path: str) -> None:
-    authority = conn.request(parent).authority
-    fields = [(":method", "GET"), (":scheme", "https"), (":authority", authority), (":path", path)]
-    conn.push_promise(parent, stream_id, fields)
-
-
 def push_and_hold(conn: PeerConnection) -> None:
     """Headers of a response on stream 1 and of a push on stream 2; the test sends the rest."""
     request = conn.next_request()
-    promise(conn, 1, 2, "/pushed")
+    promise(conn, request, 2, "/pushed")
     conn.send_headers(request, 200)
     conn.send_headers(2, 200)
     hold(conn)
@@ -104,7 +105,7 @@ def test_every_order(
 
     def script(conn: PeerConnection) -> None:
         request = conn.next_request()
-        promise(conn, 3, 2, "/pushed")
+        promise(conn, request, 2, "/pushed")
         conn.send_headers(request, 200)
         conn.send_headers(2, 200)
         hold(conn)
@@ -315,7 +316,7 @@ def test_closed_in_a_hook(make_session: MakeSession, peer: StartPeer, event: str
     def script(conn: PeerConnection) -> None:
         request = conn.next_request()
         conn.informational(request, 103)
-        promise(conn, 1, 2, "/pushed")
+        promise(conn, request, 2, "/pushed")
         conn.send_headers(request, 200)
         conn.respond(2, 200, {}, b"pushed")
         conn.send_data(request, b"body")
@@ -355,7 +356,7 @@ def test_a_promise_that_comes_after_closing(pushing: Any, peer: StartPeer) -> No
     conn.send_headers(1, 200)
     response = future.result(WAIT)
     pushing.close()
-    promise(conn, 1, 2, "/pushed")
+    promise(conn, conn.request(1), 2, "/pushed")
     conn.send_data(1, b"body", end_stream=True)
     assert response.content == b"body"
     (push,) = pushing.pushes
@@ -367,7 +368,7 @@ def test_a_promise_that_comes_after_closing(pushing: Any, peer: StartPeer) -> No
 def test_a_complete_push_outlives_its_connection(pushing: Any, peer: StartPeer) -> None:
     def script(conn: PeerConnection) -> None:
         request = conn.next_request()
-        promise(conn, 1, 2, "/pushed")
+        promise(conn, request, 2, "/pushed")
         conn.respond(2, 200, {}, b"pushed")
         conn.respond(request, 200, {}, b"body")
         conn.goaway(1)
