@@ -64,7 +64,6 @@ def pushing(make_session: MakeSession) -> requests.Session:
 
 def opened(session: Any, started: Peer, way: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """What there is to be closed, and what closes each."""
-    session.get(started.url + "/first", timeout=WAIT).close()
     response = session.get(started.url, stream=True, timeout=WAIT)
     pushed = session.pushes.pop().response(stream=True, timeout=WAIT)
     things = {
@@ -82,16 +81,6 @@ def opened(session: Any, started: Peer, way: str) -> tuple[dict[str, Any], dict[
     return things, dict(things)
 
 
-def first_then(script: Callable[[PeerConnection], None]) -> Callable[[PeerConnection], None]:
-    """A connection that has answered before is what sessions have."""
-
-    def run(conn: PeerConnection) -> None:
-        conn.respond(conn.next_request(), 200, {}, b"first")
-        script(conn)
-
-    return run
-
-
 # -- every order -------------------------------------------------------------------------------
 
 
@@ -101,22 +90,13 @@ def test_every_order(
     pushing: requests.Session, peer: StartPeer, order: tuple[str, ...], way: str
 ) -> None:
     """What is not closed itself can be read on; what is closed ends its own stream only."""
-    streams = {"response": 3, "push": 2}
-
-    def script(conn: PeerConnection) -> None:
-        request = conn.next_request()
-        promise(conn, request, 2, "/pushed")
-        conn.send_headers(request, 200)
-        conn.send_headers(2, 200)
-        hold(conn)
-
-    started = peer([first_then(script), ordinary])
+    started = peer([push_and_hold, ordinary])
     things, closers = opened(pushing, started, way)
     conn = started.connection()
-    left = dict(streams)
+    left = {"response": 1, "push": 2}
     for name in order:
         if way == "read" and name in left:
-            conn.send_data(streams[name], b"the rest", end_stream=True)
+            conn.send_data(left[name], b"the rest", end_stream=True)
             assert things[name].content == b"the rest"
         closers[name].close()
         left.pop(name, None)
@@ -125,7 +105,7 @@ def test_every_order(
             assert things[other].raw.read(len("more of " + other)) == b"more of " + other.encode()
     conn.wait_eof()
     resets = {(frame.stream_id, frame.error_code) for frame in conn.received(RstStreamFrame)}
-    assert resets == (set() if way == "read" else {(3, CANCEL), (2, CANCEL)})
+    assert resets == (set() if way == "read" else {(1, CANCEL), (2, CANCEL)})
     assert conn.received(GoAwayFrame)[-1].error_code == NO_ERROR
     # Closed is not the end: as with the stock adapter, new requests dial anew.
     assert pushing.get(started.url + "/new", timeout=WAIT).content == b"/new"
