@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 import requests
 import urllib3
+from hyperframe.frame import WindowUpdateFrame
 
 import requests_h2
 from requests_h2 import HTTP2Adapter
 from tests.support.certs import Certificates
 from tests.support.pages import Example
 from tests.support.peer import PeerConnection, Request, StartPeer, promise, serve
+from tests.support.threads import WAIT
 
 PAGE = "from_hyper.rst"
 
@@ -115,9 +117,7 @@ def test_certificates(
     assert done["response"].content == b"/"
 
 
-def test_a_context(
-    example: Example, peer: StartPeer, certs: Certificates, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_context(example: Example, peer: StartPeer, certs: Certificates) -> None:
     with requests.Session() as session:
         done = example(
             peer(ordinary).url, session=session, HTTP2Adapter=HTTP2Adapter, ca_file=certs.ca_path
@@ -148,6 +148,25 @@ def test_compressed_content(example: Example, session: requests.Session, peer: S
     page = gzip.compress(b"the page")
     started = peer(serve(lambda request: (200, {"content-encoding": "gzip"}, page)))
     assert example(started.url, session=session)["raw"] == page
+
+
+def test_window_managers(example: Example, peer: StartPeer) -> None:
+    body = bytes(3_000_000)
+    started = peer(serve(lambda request: (200, {}, body)))
+    with requests.Session() as session:
+        done = example(started.url, session=session)
+    assert done["response"].content == body
+    quarter = 2**18
+    updates = started.connection().received(WindowUpdateFrame, stream_id=1)
+    assert updates
+    assert all(quarter <= update.window_increment < quarter + 16_384 for update in updates)
+
+
+def test_ping(
+    example: Example, session: requests.Session, peer: StartPeer, certs: Certificates
+) -> None:
+    done = example(peer(ordinary).url, session=session, ca_file=certs.ca_path)
+    assert 0 < done["seconds"] < WAIT
 
 
 def test_server_push(example: Example, session: requests.Session, peer: StartPeer) -> None:
