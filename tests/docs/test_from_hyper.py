@@ -12,7 +12,6 @@ import requests
 import urllib3
 from hyperframe.frame import WindowUpdateFrame
 
-import requests_h2
 from requests_h2 import HTTP2Adapter
 from tests.support.certs import Certificates
 from tests.support.pages import Example
@@ -41,7 +40,7 @@ def test_a_first_request(example: Example, peer: StartPeer) -> None:
     assert done["response"].raw.version == 20
 
 
-def test_streams(example: Example, session: requests.Session, peer: StartPeer) -> None:
+def test_several_streams(example: Example, session: requests.Session, peer: StartPeer) -> None:
     started = peer(ordinary)
     assert example(started.url, session=session)["texts"] == ["/1", "/2", "/3"]
     assert started.accepted == 1
@@ -103,7 +102,7 @@ def test_frame_by_frame(example: Example, session: requests.Session, peer: Start
     assert example(peer(script).url, session=session, parts=[])["parts"] == sent
 
 
-def test_certificates(
+def test_verification(
     example: Example, session: requests.Session, peer: StartPeer, certs: Certificates
 ) -> None:
     context = certs.server_context(client_certificate=True)
@@ -126,7 +125,7 @@ def test_a_context(example: Example, peer: StartPeer, certs: Certificates) -> No
     assert done["context"].minimum_version is ssl.TLSVersion.TLSv1_3
 
 
-def test_uploads(
+def test_an_upload(
     example: Example, session: requests.Session, peer: StartPeer, tmp_path: Path
 ) -> None:
     path = tmp_path / "file"
@@ -227,9 +226,3 @@ def test_nobody_gets_the_shared_socket(session: requests.Session, peer: StartPee
 def test_a_ca_file_that_is_not_there(session: requests.Session, peer: StartPeer) -> None:
     with pytest.raises(OSError, match="Could not find"):
         session.get(peer(ordinary).url, verify="no such file")
-
-
-def test_names() -> None:
-    """Those of the table that are ours."""
-    for name in ("HTTP2Adapter", "PushedResponse", "FlowControlManager", "get_pushes", "mount"):
-        assert hasattr(requests_h2, name)

@@ -73,7 +73,7 @@ def test_late_request_trailers(
     assert started.request.trailers == [(b"x-sha256", digest.encode())]
 
 
-def test_priorities(example: Example, session: requests.Session, peer: StartPeer) -> None:
+def test_a_priority(example: Example, session: requests.Session, peer: StartPeer) -> None:
     def script(conn: PeerConnection) -> None:
         request = conn.next_request()
         assert request.headers["priority"] == "u=5"
