@@ -327,6 +327,22 @@ def test_closed_in_a_hook(make_session: MakeSession, peer: StartPeer, event: str
 # -- pushes ------------------------------------------------------------------------------------
 
 
+def test_cancelled_while_another_thread_waits_for_it(pushing: Any, peer: StartPeer) -> None:
+    def script(conn: PeerConnection) -> None:
+        request = conn.next_request()
+        promise(conn, request, 2, "/pushed")
+        conn.respond(request, 200, {}, b"body")
+
+    started = peer(script)
+    pushing.get(started.url, timeout=WAIT)
+    (push,) = pushing.pushes
+    waiting = background(lambda: push.response(timeout=WAIT))
+    until(lambda: push.claimed)
+    push.cancel()
+    with pytest.raises(requests.ConnectionError, match="push of /pushed was cancelled"):
+        waiting.result(WAIT)
+
+
 def test_a_promise_that_comes_after_closing(pushing: Any, peer: StartPeer) -> None:
     """To a response that goes on, as if nothing had happened."""
     started = peer(hold)
