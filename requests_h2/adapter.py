@@ -7,7 +7,7 @@ import functools
 import ssl
 import threading
 import weakref
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import requests
 from requests.adapters import DEFAULT_POOLBLOCK, DEFAULT_POOLSIZE, DEFAULT_RETRIES, HTTPAdapter
@@ -22,6 +22,8 @@ from .options import Options
 from .pool import HTTP2ConnectionPool, PingBody
 from .push import Pushes
 from .response import HTTP2Response
+
+_Adapter = TypeVar("_Adapter", bound="HTTP2Adapter")
 
 
 class HTTP2Adapter(HTTPAdapter):
@@ -233,8 +235,17 @@ class HTTP2Adapter(HTTPAdapter):
         adapter._session = weakref.ref(session)
         return adapter
 
+    def __enter__(self: _Adapter) -> _Adapter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
     def close(self) -> None:
-        """Close idle connections; those in use finish their streams and then close."""
+        """Close idle connections; those in use finish their streams and then close.
+
+        It may be used again, over new connections.
+        """
         for manager in (self.poolmanager, *self.proxy_manager.values()):
             for key in manager.pools.keys():  # noqa: SIM118  # not a mapping one may iterate over
                 pool = manager.pools.get(key)

@@ -110,12 +110,13 @@ class Lease:
         self._reserved = True
 
     def adopt(self, connection: Connection) -> Promise | None:
-        """Take an unclaimed push that may answer the request.
+        """Take an unclaimed push that may answer the request, which has no body then.
 
         :raises InvalidHeader: when the request must not be sent.
         """
         assert self._outgoing is not None
-        promise = connection.find_promise(self._outgoing.request.fields)
+        request = self._outgoing.request
+        promise = None if request.sending else connection.find_promise(request.fields)
         if promise is not None:
             self._use(connection)
             self.stream = promise.stream
