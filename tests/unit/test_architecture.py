@@ -25,7 +25,7 @@ LAYERS = (
     ("response",),
     ("body",),
     ("connection",),
-    ("keepalive", "receiving", "sending"),
+    ("keepalive", "pushing", "receiving", "sending"),
     ("stream_table",),
     ("stream",),
     ("promises",),
