@@ -17,6 +17,7 @@ from urllib3.exceptions import LocationParseError
 from .engine.choice import choose
 from .exceptions import CallerError, HTTP2RequiredError
 from .exchange import Exchange, register_events
+from .flow_control import STREAM_WINDOW, WindowManager
 from .fork import renew_in_children
 from .options import Options
 from .pool import HTTP2ConnectionPool
@@ -53,6 +54,12 @@ class HTTP2Adapter(HTTPAdapter):
         (method, URL, and the fields that ``Vary`` names); ``response.raw.pushed`` says so.
     :param max_pushes: pushes of one connection at once.
     :param push_timeout: seconds that a push waits for somebody who wants it.
+    :param window_manager: a subclass of :class:`FlowControlManager`, or whatever makes an instance
+        of one for a window of so many octets: one for each stream and, on h2, one for each
+        connection. ``None`` stands for :class:`AdaptiveWindow`, and for a connection's window that
+        keeps its size.
+    :param initial_window_size: octets that a server may send on a new stream, 1 to 2**31-1. Below
+        16 MiB the window grows while its reader keeps up, unless ``window_manager`` says otherwise.
     """
 
     __attrs__ = [*HTTPAdapter.__attrs__, "_options"]  # noqa: RUF012  # as requests declares it
@@ -71,6 +78,8 @@ class HTTP2Adapter(HTTPAdapter):
         adopt_pushes: bool = False,
         max_pushes: int = 100,
         push_timeout: float = 30.0,
+        window_manager: WindowManager | None = None,
+        initial_window_size: int = STREAM_WINDOW,
     ) -> None:
         register_events()
         self._options = Options(
@@ -80,6 +89,8 @@ class HTTP2Adapter(HTTPAdapter):
             adopt_pushes=adopt_pushes,
             max_pushes=max_pushes,
             push_timeout=push_timeout,
+            window_manager=window_manager,
+            initial_window_size=initial_window_size,
         )
         self._engine = choose(engine)
         self._ssl_context = ssl_context

@@ -11,6 +11,7 @@ from typing import Any
 from .engine.base import FRAME_HEADER, Engine
 from .exceptions import ErrorCode, FaultKind
 from .fields import Field
+from .flow_control import WindowManager
 from .fork import renew_in_children
 from .outbound import Answers
 from .promises import Promise, Promises
@@ -47,6 +48,7 @@ class Connection:
     :param transport: connected, ALPN negotiated h2; owned by this object.
     :param origin: ``host:port``, for messages.
     :param promises: empty; owned by this object.
+    :param window_manager: makes the managers of windows, if they are not ours.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Connection:
         origin: str,
         dialled: Dialled,
         promises: Promises,
+        window_manager: WindowManager | None = None,
     ) -> None:
         self.origin = origin
         self.dialled = dialled
@@ -63,8 +66,10 @@ class Connection:
         self._guard = self._pump.guard
         # All below is guarded by the pump's lock.
         self._engine = engine
-        self._table = StreamTable(engine, origin, promises)
+        self._table = StreamTable(engine, origin, promises, window_manager)
         self._table.reserved = 1
+        self.receiving = Receiving(self._pump, self._table, engine, self.wait)
+        """What readers of its streams use."""
         self._acknowledge_by = Deadline(_SETTINGS_TIMEOUT)
         self._answers = Answers()
         self._silent_timeouts = 0
@@ -76,8 +81,6 @@ class Connection:
             other.expire_promises()
         _open_connections.add(self)
         renew_in_children(self)
-        self.receiving = Receiving(self._pump, self._table, engine, self.wait)
-        """What readers of its streams use."""
         # The preface leaves together with the first request.
         self._pump.queue_locked(engine.take_output())
 
@@ -350,6 +353,7 @@ class Connection:
         self._close_locked(discard=True)
 
     def settle_locked(self) -> None:
+        self.receiving.pay_locked()
         while self._given_up:
             stream = self._given_up.popleft()
             if stream is None:

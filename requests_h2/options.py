@@ -5,6 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+from .flow_control import (
+    MAX_WINDOW,
+    STREAM_WINDOW,
+    AdaptiveWindow,
+    FlowControlManager,
+    WindowManager,
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -16,6 +24,8 @@ class Options:
     adopt_pushes: bool = False
     max_pushes: int = 100
     push_timeout: float = 30.0
+    window_manager: WindowManager | None = None
+    initial_window_size: int = STREAM_WINDOW
 
     def __post_init__(self) -> None:
         if self.http2 not in (True, False, "required"):
@@ -24,6 +34,22 @@ class Options:
             raise ValueError(f"max_pushes must be a positive number, not {self.max_pushes!r}")
         if not self.push_timeout > 0:
             raise ValueError(f"push_timeout must be positive seconds, not {self.push_timeout!r}")
+
+        if not 1 <= self.initial_window_size <= MAX_WINDOW:
+            raise ValueError(
+                f"initial_window_size must be 1 to {MAX_WINDOW}, not {self.initial_window_size!r}"
+            )
+        manager = self.window_manager
+        is_class = isinstance(manager, type)
+        if is_class and not issubclass(manager, FlowControlManager):  # type: ignore[arg-type]
+            raise TypeError(f"{manager!r} is no subclass of FlowControlManager")
+        if manager is not None and not callable(manager):
+            raise TypeError(f"window_manager must be a class or a function, not {manager!r}")
+
+    @property
+    def callers_manager(self) -> WindowManager | None:
+        """What makes window managers that are not ours."""
+        return None if self.window_manager is AdaptiveWindow else self.window_manager
 
     @property
     def required(self) -> bool:

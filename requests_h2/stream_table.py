@@ -35,7 +35,14 @@ from .exceptions import (
     error_name,
 )
 from .fields import Field, list_size
-from .flow_control import CONNECTION_WINDOW, FlowControlManager, note_blocked, note_read
+from .flow_control import (
+    CONNECTION_WINDOW,
+    FlowControlManager,
+    WindowManager,
+    note_blocked,
+    note_read,
+)
+from .managed_window import ManagedWindow, SharedWindow
 from .promises import Promise, Promises
 from .receive_buffer import Segments
 from .stream import Request, Stream
@@ -70,9 +77,16 @@ class StreamTable:
     """See the module's docstring.
 
     :param origin: ``host:port``, for messages.
+    :param window_manager: makes the managers of windows, if they are not ours.
     """
 
-    def __init__(self, engine: Engine, origin: str, promises: Promises) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        origin: str,
+        promises: Promises,
+        window_manager: WindowManager | None = None,
+    ) -> None:
         self._engine = engine
         self._origin = origin
         self._promises = promises
@@ -80,6 +94,13 @@ class StreamTable:
         self._segments = Segments()
         self._holders: list[Stream] = []  # streams with views of the read buffer
         self._window = FlowControlManager(CONNECTION_WINDOW)
+        self._window_manager = window_manager
+        self.shared: SharedWindow | None = None
+        """Who decides about the connection's window instead of us."""
+        if window_manager is not None and engine.name == "h2":
+            self.shared = SharedWindow(window_manager, CONNECTION_WINDOW, origin)
+        self.granted: dict[int, int] = {}
+        """What managers gave to streams, or to the connection (0), and was not sent yet."""
         self._proven = False  # whether it has ever answered a request
         self._end: tuple[FaultKind, str, int | None, OSError | None] | None = None
         self._complaint = ""  # the last GOAWAY with an error
@@ -119,11 +140,18 @@ class StreamTable:
         if request.exchange is not None and request.exchange.wants_pushes():
             self._engine.set_push(True)
         stream_id = self._engine.open_stream(request.fields, end_stream=not request.sending)
-        stream = Stream(stream_id, request, proven=self._proven, segments=self._segments)
-        self._streams[stream_id] = stream
+        stream = self._new_stream(stream_id, request, proven=self._proven)
         self._log("%s: stream %d opened: %s", self._origin, stream_id, request.method)
         if not self._engine.has_stream_ids:
             self.drain("stream identifiers are used up")
+        return stream
+
+    def _new_stream(self, stream_id: int, request: Request, proven: bool) -> Stream:
+        window, manager = self._engine.stream_window, None
+        if self._window_manager is not None:
+            manager = ManagedWindow(self._window_manager, window, self._origin, stream_id)
+        stream = Stream(stream_id, request, proven, self._segments, window, manager)
+        self._streams[stream_id] = stream
         return stream
 
     def end_sending(self, stream: Stream) -> None:
@@ -136,9 +164,10 @@ class StreamTable:
         if stream.owned:
             return
         self._engine.reset_stream(stream.id, error_code)
-        unread = stream.buffer.size - stream.prepaid
+        unread = stream.uncounted
         stream.buffer.clear()
         stream.prepaid = 0
+        stream.manager = None
         self._credit(None, unread)
         self._fail(stream, FaultKind.LOCAL, "closed before its end", error_code)
 
@@ -151,8 +180,24 @@ class StreamTable:
     def prepay(self, stream: Stream) -> None:
         """Give credit for what nobody has read yet, so that the peer goes on."""
         if stream.open:
-            unread, stream.prepaid = stream.buffer.size - stream.prepaid, stream.buffer.size
+            unread = stream.uncounted
+            stream.prepaid += unread
             self._credit(stream, unread)
+
+    def grant(self, stream_id: int, increment: int) -> None:
+        """A manager gives so many octets to a stream, or to the connection (0)."""
+        if increment:
+            self.granted[stream_id] = self.granted.get(stream_id, 0) + increment
+
+    def pay(self) -> None:
+        """Queue the WINDOW_UPDATE frames of what was granted."""
+        for stream_id, increment in self.granted.items():
+            self._engine.send_window_update(stream_id, increment)
+        self.granted.clear()
+
+    def discard(self, size: int) -> bool:
+        """Count octets about which nobody decides; whether that gave credit to the peer."""
+        return self._credit(None, size)
 
     def keep_data(self) -> None:
         """The buffer that was received into is about to be used again."""
@@ -233,6 +278,8 @@ class StreamTable:
         self.fail(FaultKind.LOCAL, "the connection belongs to the process that forked this one")
         self.reserved = 0
         self.changes = Changes()
+        if self.shared is not None:
+            self.shared.renew_after_fork()
 
     # -- events ----------------------------------------------------------------------------------
 
@@ -277,7 +324,8 @@ class StreamTable:
         self._holders.append(stream)
         if unkept := event.flow_size - (stream.buffer.size - held):
             self._credit(stream, unkept)
-        if stream.ended and not stream.sending and stream.buffer.size <= _OWNED_LIMIT:
+        small = stream.buffer.size <= _OWNED_LIMIT and stream.manager is None
+        if stream.ended and not stream.sending and small:
             self._credit(None, stream.buffer.size - stream.prepaid)
             stream.buffer.own()
             stream.owned = True
@@ -292,13 +340,8 @@ class StreamTable:
             self._log("%s: stream %d refused: %s", self._origin, event.stream_id, error)
             return
         assert parent is not None
-        stream = Stream(
-            event.stream_id,
-            Request(request.method, event.fields, sending=False),
-            proven=True,
-            segments=self._segments,
-        )
-        self._streams[stream.id] = stream
+        answered = Request(request.method, event.fields, sending=False)
+        stream = self._new_stream(event.stream_id, answered, proven=True)
         self._promises.add(stream, parent, request)
         self._log("%s: stream %d pushed: %s", self._origin, stream.id, request.method)
         self._settle(parent)
@@ -401,12 +444,20 @@ class StreamTable:
         )
 
     def _credit(self, stream: Stream | None, size: int) -> bool:
-        """Count octets that are consumed or discarded; whether a WINDOW_UPDATE was queued."""
+        """Count octets that are consumed or discarded; whether a WINDOW_UPDATE was queued.
+
+        Where a manager decides these are not its affair, and go back at once: it may never let
+        enough of them come together for a frame.
+        """
         credited = False
-        if increment := note_read(self._window, size):
+        increment = size if self.shared is not None else note_read(self._window, size)
+        if increment:
             self._engine.send_window_update(0, increment)
             credited = True
-        if stream is not None and stream.open and (increment := note_read(stream.flow, size)):
+        if stream is None or not stream.open:
+            return credited
+        increment = size if stream.manager is not None else note_read(stream.flow, size)
+        if increment:
             self._engine.send_window_update(stream.id, increment)
             credited = True
         return credited
