@@ -104,6 +104,7 @@ class StreamTable:
         self._proven = False  # whether it has ever answered a request
         self._end: tuple[FaultKind, str, int | None, OSError | None] | None = None
         self._complaint = ""  # the last GOAWAY with an error
+        self._farewell = ""  # the last one without
         self._refusals = 0
         self._idle_since = time.time()  # wall clock: a suspended host's idle time counts
         self.state = State.OPEN
@@ -115,6 +116,11 @@ class StreamTable:
         """Whether another stream may be opened now (RFC 9113 section 5.1.2)."""
         busy = self._engine.open_streams + self.reserved
         return self.state is State.OPEN and busy < self._engine.max_concurrent_streams
+
+    @property
+    def dismissed(self) -> bool:
+        """Whether the server has sent GOAWAY."""
+        return bool(self._complaint or self._farewell)
 
     @property
     def unused(self) -> bool:
@@ -273,6 +279,20 @@ class StreamTable:
             for stream in list(self._streams.values()):
                 self._fail(stream, kind, text, error_code, cause=cause)
 
+    @property
+    def fault(self) -> StreamFault:
+        """Why the connection, which is closed, is of no use to who has no stream on it: NOT_SENT
+        when nothing went wrong.
+        """
+        end = self._end
+        if self._complaint:
+            said = f"the server sent {self._complaint}"
+            end = end or (FaultKind.CONNECTION_LOST, said, None, None)
+        elif end is None or self._farewell:
+            end = (FaultKind.NOT_SENT, self._farewell or "the connection was closed", None, None)
+        kind, text, error_code, cause = end
+        return StreamFault(kind, self._origin, text, error_code, cause=cause)
+
     def renew_after_fork(self) -> None:
         """In a forked child: the streams fail; nothing is sent."""
         self.fail(FaultKind.LOCAL, "the connection belongs to the process that forked this one")
@@ -367,7 +387,9 @@ class StreamTable:
         text = f"GOAWAY with {error_name(event.error_code)}{debug_text(event.debug)}"
         self._log("%s: %s, last stream %d", self._origin, text, event.last_stream_id)
         self.drain(text)
-        if event.error_code != ErrorCode.NO_ERROR:
+        if event.error_code == ErrorCode.NO_ERROR:
+            self._farewell = text
+        else:
             self._complaint = text
         for stream in list(self._streams.values()):
             # What it says is about the streams that we open (RFC 9113 section 6.8).

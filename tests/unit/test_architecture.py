@@ -25,7 +25,7 @@ LAYERS = (
     ("response",),
     ("body",),
     ("connection",),
-    ("receiving",),
+    ("keepalive", "receiving"),
     ("managed_reading",),
     ("stream_table",),
     ("stream",),

@@ -560,6 +560,7 @@ def test_a_later_request_is_answered_from_the_push(pushing: Any, peer: StartPeer
     [
         ("", {"path": "/other"}),
         ("", {"method": "POST"}),
+        ("", {"data": b"x"}),
         ("", {"headers": {"Authorization": "Basic eA=="}}),
         ("", {"headers": {"Cookie": "a=b"}}),
         ("", {"headers": {"Range": "bytes=0-1"}}),
@@ -577,7 +578,8 @@ def test_only_what_was_promised_is_adopted(
     session.get(started.url, timeout=WAIT)
     url = started.url + change.get("path", "/pushed")
     method, headers = change.get("method", "GET"), change.get("headers", {})
-    response = session.request(method, url, headers=headers, timeout=WAIT)
+    data = change.get("data")
+    response = session.request(method, url, headers=headers, data=data, timeout=WAIT)
     assert response.content == b"asked for"
 
 
