@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .credit import Credit
 from .engine.base import FRAME_HEADER, Engine, PingAcknowledged
 from .exceptions import ErrorCode, FaultKind
 from .fields import Field
@@ -66,9 +67,10 @@ class Connection:
         self._guard = self._pump.guard
         # All below is guarded by the pump's lock.
         self._engine = engine
-        self._table = StreamTable(engine, origin, promises, options.callers_manager)
+        credit = Credit(engine, origin, options.callers_manager)
+        self._table = StreamTable(engine, origin, promises, credit)
         self._table.reserved = 1
-        self.receiving = Receiving(self._pump, self._table, engine, self.wait)
+        self.receiving = Receiving(self._pump, credit, engine, self.wait)
         """What readers of its streams use."""
         self._acknowledge_by = Deadline(_SETTINGS_TIMEOUT)
         self._answers = Answers()

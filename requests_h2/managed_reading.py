@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from .credit import Credit
 from .engine.base import Engine
 from .managed_window import ManagedWindow
 from .pump import Pump
 from .stream import Stream
-from .stream_table import StreamTable
 
 
 class Wait(Protocol):
@@ -30,10 +30,10 @@ class ManagedReading:
     :param wait: for something on a stream, without the lock.
     """
 
-    def __init__(self, pump: Pump, table: StreamTable, engine: Engine, wait: Wait) -> None:
+    def __init__(self, pump: Pump, credit: Credit, engine: Engine, wait: Wait) -> None:
         self._pump = pump
         # Guarded by the pump's lock.
-        self._table = table
+        self._credit = credit
         self._engine = engine
         self._wait = wait
 
@@ -71,7 +71,7 @@ class ManagedReading:
         return data
 
     def _tell_read(self, stream: Stream, manager: ManagedWindow, frames: list[int]) -> None:
-        shared = self._table.shared
+        shared = self._credit.shared
         of_stream = of_connection = 0
         undecided = sum(frames)
         try:
@@ -85,7 +85,7 @@ class ManagedReading:
             self._give(stream, of_stream, of_connection, undecided)
 
     def _tell_blocked(self, stream: Stream, manager: ManagedWindow) -> None:
-        shared = self._table.shared
+        shared = self._credit.shared
         of_connection = of_stream = 0
         try:
             if shared is not None:
@@ -102,8 +102,8 @@ class ManagedReading:
         if not (of_stream or of_connection or undecided):
             return
         with self._pump.guard:
-            self._table.grant(stream.id, of_stream)
-            self._table.grant(0, of_connection)
-            if self._table.discard(undecided):
+            self._credit.grant(stream.id, of_stream)
+            self._credit.grant(0, of_connection)
+            if self._credit.give_back(None, undecided):
                 self._pump.queue_locked(self._engine.take_output())
                 self._pump.flush_locked()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 
+from .credit import Credit
 from .engine.base import Engine
 from .managed_reading import ManagedReading, Wait
 from .managed_window import ManagedWindow
 from .pump import Pump
 from .receive_buffer import ReceiveBuffer
 from .stream import Stream
-from .stream_table import StreamTable
 
 _MANAGED_SIZE = 64 << 10  # octets read at once: between them a manager may take its time
 
@@ -24,13 +24,13 @@ class Receiving:
     :param wait: for something on a stream, without the lock.
     """
 
-    def __init__(self, pump: Pump, table: StreamTable, engine: Engine, wait: Wait) -> None:
+    def __init__(self, pump: Pump, credit: Credit, engine: Engine, wait: Wait) -> None:
         self._pump = pump
         # Guarded by the pump's lock.
-        self._table = table
+        self._credit = credit
         self._engine = engine
         self._wait = wait
-        self._managed = ManagedReading(pump, table, engine, wait)
+        self._managed = ManagedReading(pump, credit, engine, wait)
 
     def take(
         self, stream: Stream, limit: int | None, timeout: float | None, wanted: int = 1
@@ -113,7 +113,7 @@ class Receiving:
         :raises TimeoutError: after ``timeout`` seconds.
         """
         with self._pump.guard:
-            self._table.prepay(stream)
+            self._credit.prepay(stream)
             self._flush_locked()
             size = stream.buffer.size
         self._wait(stream, lambda: bool(stream.promises) or stream.buffer.size > size, timeout)
@@ -121,8 +121,8 @@ class Receiving:
 
     def pay_locked(self) -> None:
         """Send what managers have granted, unless a peer that reads nothing makes it pile up."""
-        if self._table.granted and self._pump.unsent <= _CREDIT_LIMIT:
-            self._table.pay()
+        if self._credit.granted and self._pump.unsent <= _CREDIT_LIMIT:
+            self._credit.pay()
             self._flush_locked()
 
     def _take_managed(
@@ -135,7 +135,7 @@ class Receiving:
         )
 
     def _consumed_locked(self, stream: Stream, size: int) -> None:
-        if not stream.owned and self._table.consumed(stream, size):
+        if not stream.owned and self._credit.read(stream, size):
             self._flush_locked()
 
     def _goes_on_locked(self, stream: Stream) -> bool:
@@ -151,7 +151,7 @@ class Receiving:
             size = stream.buffer.size
             self._pump.poll_locked()  # octets that the kernel holds are no reason to wait
             if stream.buffer.size == size:
-                self._table.blocked(stream)
+                self._credit.blocked(stream)
                 self._flush_locked()
         return True
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from urllib3.exceptions import InvalidHeader
 
+from .credit import Credit
 from .engine.base import (
     ConnectionFailed,
     DataReceived,
@@ -35,14 +36,6 @@ from .exceptions import (
     error_name,
 )
 from .fields import Field, list_size
-from .flow_control import (
-    CONNECTION_WINDOW,
-    FlowControlManager,
-    WindowManager,
-    note_blocked,
-    note_read,
-)
-from .managed_window import ManagedWindow, SharedWindow
 from .promises import Promise, Promises
 from .receive_buffer import Segments
 from .stream import Request, Stream
@@ -77,30 +70,17 @@ class StreamTable:
     """See the module's docstring.
 
     :param origin: ``host:port``, for messages.
-    :param window_manager: makes the managers of windows, if they are not ours.
+    :param credit: owned by this object.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        origin: str,
-        promises: Promises,
-        window_manager: WindowManager | None = None,
-    ) -> None:
+    def __init__(self, engine: Engine, origin: str, promises: Promises, credit: Credit) -> None:
         self._engine = engine
         self._origin = origin
         self._promises = promises
+        self.credit = credit
         self._streams: dict[int, Stream] = {}
         self._segments = Segments()
         self._holders: list[Stream] = []  # streams with views of the read buffer
-        self._window = FlowControlManager(CONNECTION_WINDOW)
-        self._window_manager = window_manager
-        self.shared: SharedWindow | None = None
-        """Who decides about the connection's window instead of us."""
-        if window_manager is not None and engine.name == "h2":
-            self.shared = SharedWindow(window_manager, CONNECTION_WINDOW, origin)
-        self.granted: dict[int, int] = {}
-        """What managers gave to streams, or to the connection (0), and was not sent yet."""
         self._proven = False  # whether it has ever answered a request
         self._end: tuple[FaultKind, str, int | None, OSError | None] | None = None
         self._complaint = ""  # the last GOAWAY with an error
@@ -153,9 +133,7 @@ class StreamTable:
         return stream
 
     def _new_stream(self, stream_id: int, request: Request, proven: bool) -> Stream:
-        window, manager = self._engine.stream_window, None
-        if self._window_manager is not None:
-            manager = ManagedWindow(self._window_manager, window, self._origin, stream_id)
+        window, manager = self._engine.stream_window, self.credit.manager(stream_id)
         stream = Stream(stream_id, request, proven, self._segments, window, manager)
         self._streams[stream_id] = stream
         return stream
@@ -174,36 +152,8 @@ class StreamTable:
         stream.buffer.clear()
         stream.prepaid = 0
         stream.manager = None
-        self._credit(None, unread)
+        self.credit.give_back(None, unread)
         self._fail(stream, FaultKind.LOCAL, "closed before its end", error_code)
-
-    def consumed(self, stream: Stream, size: int) -> bool:
-        """The application has read ``size`` octets; whether that gave credit to the peer."""
-        paid = min(size, stream.prepaid)
-        stream.prepaid -= paid
-        return self._credit(stream, size - paid)
-
-    def prepay(self, stream: Stream) -> None:
-        """Give credit for what nobody has read yet, so that the peer goes on."""
-        if stream.open:
-            unread = stream.uncounted
-            stream.prepaid += unread
-            self._credit(stream, unread)
-
-    def grant(self, stream_id: int, increment: int) -> None:
-        """A manager gives so many octets to a stream, or to the connection (0)."""
-        if increment:
-            self.granted[stream_id] = self.granted.get(stream_id, 0) + increment
-
-    def pay(self) -> None:
-        """Queue the WINDOW_UPDATE frames of what was granted."""
-        for stream_id, increment in self.granted.items():
-            self._engine.send_window_update(stream_id, increment)
-        self.granted.clear()
-
-    def discard(self, size: int) -> bool:
-        """Count octets about which nobody decides; whether that gave credit to the peer."""
-        return self._credit(None, size)
 
     def keep_data(self) -> None:
         """The buffer that was received into is about to be used again."""
@@ -211,11 +161,6 @@ class StreamTable:
             if not stream.owned:
                 stream.buffer.keep()
         self._holders.clear()
-
-    def blocked(self, stream: Stream) -> None:
-        """The application has read all there is and has to wait."""
-        if stream.open and (increment := note_blocked(stream.flow)):
-            self._engine.send_window_update(stream.id, increment)
 
     @property
     def has_promises(self) -> bool:
@@ -298,8 +243,7 @@ class StreamTable:
         self.fail(FaultKind.LOCAL, "the connection belongs to the process that forked this one")
         self.reserved = 0
         self.changes = Changes()
-        if self.shared is not None:
-            self.shared.renew_after_fork()
+        self.credit.renew_after_fork()
 
     # -- events ----------------------------------------------------------------------------------
 
@@ -333,7 +277,7 @@ class StreamTable:
     def _data_received(self, event: DataReceived) -> None:
         stream = self._streams.get(event.stream_id)
         if stream is None:
-            self._credit(None, event.flow_size)
+            self.credit.give_back(None, event.flow_size)
             return
         held = stream.buffer.size
         try:
@@ -343,10 +287,10 @@ class StreamTable:
         # Padding, and data that nobody will read, goes back at once.
         self._holders.append(stream)
         if unkept := event.flow_size - (stream.buffer.size - held):
-            self._credit(stream, unkept)
+            self.credit.give_back(stream, unkept)
         small = stream.buffer.size <= _OWNED_LIMIT and stream.manager is None
         if stream.ended and not stream.sending and small:
-            self._credit(None, stream.buffer.size - stream.prepaid)
+            self.credit.give_back(None, stream.buffer.size - stream.prepaid)
             stream.buffer.own()
             stream.owned = True
         self._settle(stream)
@@ -464,25 +408,6 @@ class StreamTable:
             outcome,
             stream.received,
         )
-
-    def _credit(self, stream: Stream | None, size: int) -> bool:
-        """Count octets that are consumed or discarded; whether a WINDOW_UPDATE was queued.
-
-        Where a manager decides these are not its affair, and go back at once: it may never let
-        enough of them come together for a frame.
-        """
-        credited = False
-        increment = size if self.shared is not None else note_read(self._window, size)
-        if increment:
-            self._engine.send_window_update(0, increment)
-            credited = True
-        if stream is None or not stream.open:
-            return credited
-        increment = size if stream.manager is not None else note_read(stream.flow, size)
-        if increment:
-            self._engine.send_window_update(stream.id, increment)
-            credited = True
-        return credited
 
     def note_timeout(self, stream: Stream, seconds: float | None) -> None:
         self._log("%s: stream %d: timed out after %s s", self._origin, stream.id, seconds)

@@ -64,7 +64,7 @@ def recording() -> type[Recording]:
 def small_connection_window(monkeypatch: pytest.MonkeyPatch) -> None:
     """256 KiB for all streams together: what is not given back soon stalls somebody."""
     monkeypatch.setattr("requests_h2.origin.CONNECTION_WINDOW", SMALL_WINDOW)
-    monkeypatch.setattr("requests_h2.stream_table.CONNECTION_WINDOW", SMALL_WINDOW)
+    monkeypatch.setattr("requests_h2.credit.CONNECTION_WINDOW", SMALL_WINDOW)
 
 
 def increments(conn: PeerConnection, stream_id: int) -> list[int]:
@@ -748,7 +748,8 @@ def test_the_connections_manager_is_asked_by_one_thread_at_a_time(
     together(8, download)
     if engine == "h2":
         assert read[0] == sum(sizes)
-        assert started.connection().send_window == GIB
+        conn = started.connection()
+        conn.wait_for(WindowUpdateFrame, lambda frame: conn.send_window == GIB, stream_id=0)
 
 
 def test_a_manager_may_use_its_own_session(make_session: MakeSession, peer: StartPeer) -> None:
