@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from .credit import Credit
 from .engine.base import Engine, PingAcknowledged
 from .exceptions import ErrorCode, FaultKind
 from .fork import renew_in_children
@@ -64,16 +65,17 @@ class Connection:
         self._guard = self._pump.guard
         # All below is guarded by the pump's lock.
         self._engine = engine
-        self._table = StreamTable(engine, origin, promises)
+        credit = Credit(engine, origin, options.callers_manager)
+        self._table = StreamTable(engine, origin, promises, credit)
         self._table.reserved = 1
+        self.receiving = Receiving(self._pump, credit, engine, self.wait)
+        """What readers of its streams use."""
         self._acknowledge_by = Deadline(_SETTINGS_TIMEOUT)
         self._answers = Answers()
         self._keepalive = Keepalive(engine, self._table, self._pump, options)
         self._slot_waiters: set[Waiter] = set()
         # Appended without the lock, by finalizers: see give_up_later.
         self._given_up: deque[Stream | None] = deque()
-        self.receiving = Receiving(self._pump, self._table, engine, self.wait)
-        """What readers of its streams use."""
         self.sending = Sending(
             self._pump, self._table, engine, self._flush_locked, self.wait_writing
         )
@@ -291,6 +293,7 @@ class Connection:
         self._close_locked(discard=True)
 
     def settle_locked(self) -> None:
+        self.receiving.pay_locked()
         while self._given_up:
             stream = self._given_up.popleft()
             if stream is None:

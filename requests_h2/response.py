@@ -47,6 +47,8 @@ class StreamReader:
         self._timeout = timeout
         self._method = method  # urllib3.util.response.is_response_to_head
         self._closed = False
+        if stream.manager is not None:
+            stream.manager.start(stream.expected)
         self.status = response.status
         # HTTP/2 has no reason phrase (RFC 9113 section 8.3.2); raise_for_status() prints one.
         self.reason = http.client.responses.get(response.status, "")
