@@ -227,7 +227,7 @@ class Lease:
         if self._reserved:
             self._pool._validate_conn(self)  # type: ignore[arg-type]  # as in open_on
             self.release()
-        return self.connection.ping(self.read_timeout)
+        return self.connection.keepalive.ping(self.read_timeout)
 
     def drain(self, reason: str) -> None:
         """Let the connection carry no other request."""
