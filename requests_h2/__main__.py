@@ -1,9 +1,10 @@
-"""``python -m requests_h2``: HTTP/2 for a program as it is."""
+"""``python -m requests_h2``: HTTP/2 for a program as it is, and what a server speaks."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,7 +45,32 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("program", metavar="PROGRAM", help="a script, or what python would take")
     run.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="its arguments")
     run.set_defaults(command=_run)
+
+    description = "Tell what a server speaks and why, with advice. The exit status is 1 if anything"
+    description += " stands in the way of HTTP/2."
+    doctor = commands.add_parser(
+        "doctor",
+        parents=[engine],
+        help="tell what a server speaks and why",
+        description=description,
+    )
+    doctor.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="for each step; default: %(default)g",
+    )
+    doctor.add_argument("url", metavar="URL", help="https://host/path")
+    doctor.set_defaults(command=_doctor)
     return parser
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= threading.TIMEOUT_MAX:
+        raise argparse.ArgumentTypeError("must be more than 0, and finite")
+    return value
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -59,6 +85,19 @@ def _run(options: argparse.Namespace) -> int:
     except CannotRun as error:
         return _fail(error, error.status)
     return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from .doctor import diagnose
+
+    status = 0
+    try:
+        for finding in diagnose(options.url, engine=options.engine, timeout=options.timeout):
+            print(finding, flush=True)
+            status = status if finding.ok else 1
+    except KeyboardInterrupt:
+        return 130
+    return status
 
 
 def _fail(reason: Exception, status: int = 1) -> int:

@@ -16,6 +16,9 @@ PACKAGE = Path(requests_h2.__file__).parent
 LAYERS = (
     ("demo",),
     ("__main__",),
+    ("doctor",),
+    ("remedies",),
+    ("witness",),
     ("__init__",),
     ("install", "launch"),
     ("adapter",),
