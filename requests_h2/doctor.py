@@ -161,7 +161,7 @@ class _Examination:
                 error,
                 self._last,
                 host=self._target.host or "",
-                proxied=self._proxy is not None,
+                proxy=self._proxy and self._proxy.host,
                 timeout=self._timeout,
             )
 

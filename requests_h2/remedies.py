@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from urllib3.exceptions import NewConnectionError
 from urllib3.exceptions import TimeoutError as Urllib3TimeoutError
-from urllib3.util.ssl_match_hostname import CertificateError
 
 from .exceptions import ErrorCode, FaultKind, StreamFault, debug_text, error_name
 from .witness import Complaint, Witness
@@ -137,22 +136,21 @@ def of_name(host: str, error: Exception, whose: str = "") -> Finding:
 
 
 def of_error(
-    error: Exception, witness: Witness, *, host: str, proxied: bool, timeout: float
+    error: Exception, witness: Witness, *, host: str, proxy: str | None, timeout: float
 ) -> Finding:
     """What ended a request.
 
     :param witness: of the last connection.
+    :param proxy: the host of a proxy on the way.
     :param timeout: seconds that each step was given.
     """
     causes = list(causes_of(error))
-    at_proxy = proxied and not witness.reached_server
+    at_proxy = proxy is not None and not witness.reached_server
     whose = "the proxy's: " if at_proxy else ""
+    answering = proxy if proxy is not None and at_proxy else host
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return _certificate(cause, host, whose)
-        if isinstance(cause, CertificateError):
-            return Finding("certificate", f"{whose}not for this host, {host}", _OTHER_HOST)
-    for cause in causes:
+            return _certificate(cause, answering, whose)
         if isinstance(cause, ssl.SSLError) and (finding := _tls(cause, whose)):
             return finding
     for cause in causes:
@@ -160,9 +158,9 @@ def of_error(
             broken = cause.kind is FaultKind.PROTOCOL
             return Finding("HTTP/2", cause.reason, _PROTOCOL if broken else _SEE_LOG)
         if isinstance(cause, socket.gaierror):
-            return of_name(host, cause)
+            return of_name(answering, cause)
     if any(_is_timeout(cause) for cause in causes):
-        return _timeout(witness, proxied, timeout)
+        return _timeout(witness, at_proxy, timeout)
     if at_proxy:
         return _proxy(causes)
     return _network(causes, witness)
@@ -204,9 +202,9 @@ def _tls(error: ssl.SSLError, whose: str) -> Finding | None:
     return Finding("TLS", f"{whose}{reason}", "Check the TLS settings of the server, and its log.")
 
 
-def _timeout(witness: Witness, proxied: bool, timeout: float) -> Finding:
+def _timeout(witness: Witness, at_proxy: bool, timeout: float) -> Finding:
     late = f"within {timeout:g} s"
-    if proxied and not witness.reached_server:
+    if at_proxy:
         advice = "Check HTTPS_PROXY, and the proxy itself; try a longer --timeout."
         return Finding("proxy", f"no answer {late}", advice)
     if witness.address is None:

@@ -120,6 +120,11 @@ def test_any_answer_is_one(examine: Examine, peer: StartPeer, status: int) -> No
     assert ("https://elsewhere.example" in lines[-1]) == (status == 301)
 
 
+def test_a_redirect_to_nowhere(examine: Examine, peer: StartPeer) -> None:
+    lines = examine(peer(serve(lambda request: (301, {"location": "https://[::1"}, b""))).url)
+    assert lines[-1].startswith("ok answer: HTTP/2 301 ")
+
+
 # -- what it is asked ----------------------------------------------------------------------
 
 
@@ -594,6 +599,15 @@ def test_an_https_proxy_with_a_certificate_that_is_not_trusted(
     lines = examine("https://example.com")
     assert topics(failures(lines)) == ["proxy", "certificate"]
     assert lines[-1].startswith("!! certificate: the proxy's: not trusted")
+
+
+def test_an_https_proxy_with_a_certificate_for_another_host(
+    examine: Examine, peer: StartPeer, certs: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = certs.server_context(certificate=certs.wrong_host_pem_path)
+    monkeypatch.setenv("HTTPS_PROXY", peer(hold, context=context).url)
+    line = failures(examine("https://example.com"))[-1]
+    assert line.startswith("!! certificate: the proxy's: not for this host, 127.0.0.1. ")
 
 
 def test_the_certificate_behind_a_proxy(
