@@ -134,7 +134,6 @@ def test_a_redirect_to_nowhere(examine: Examine, peer: StartPeer) -> None:
         ("http://example.com", "HTTP/2 needs TLS"),
         ("ftp://example.com", "neither"),
         ("https://", "no URL"),
-        ("https://exa mple.com", "no URL"),
         ("https://[::1", "no URL"),
         ("https://example.com:99999", "no URL"),
         ("https://*.example.com", "no URL"),
