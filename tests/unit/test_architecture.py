@@ -15,8 +15,12 @@ PACKAGE = Path(requests_h2.__file__).parent
 #: From the top down; a module imports from lower rows only.
 LAYERS = (
     ("demo",),
+    ("__main__",),
+    ("doctor",),
+    ("remedies",),
+    ("witness",),
     ("__init__",),
-    ("install",),
+    ("install", "launch"),
     ("adapter",),
     ("push",),
     ("pool",),
