@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .credit import Credit
-from .engine.base import FRAME_HEADER, Engine, PingAcknowledged
+from .engine.base import Engine, PingAcknowledged
 from .exceptions import ErrorCode, FaultKind
 from .fields import Field
 from .fork import renew_in_children
@@ -19,10 +19,11 @@ from .outbound import Answers
 from .promises import Promise, Promises
 from .pump import Pump, Waiter
 from .receiving import Receiving
+from .sending import Sending
 from .stream import Request, Stream
 from .stream_table import State, StreamTable
 from .timeouts import Deadline
-from .tls import TLS_RECORD, Dialled, Transport, is_alert
+from .tls import Dialled, Transport, is_alert
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +31,6 @@ IDLE_LIMIT = 118.0
 """Seconds after which an unused connection carries no new request: servers and middleboxes drop
 idle ones after two minutes."""
 _SETTINGS_TIMEOUT = 10.0  # seconds (RFC 9113 section 6.5.3 leaves it to us)
-WRITE_SIZE = 4 * (TLS_RECORD - FRAME_HEADER)
-"""Octets of a request body sent at once: with their headers, four frames fill four records."""
-_OUTBOUND_LIMIT = 256 << 10  # octets of requests' DATA that wait for the socket
 _ANSWER_LIMIT = 64 << 10  # octets of unsent answers that the peer made us queue
 
 # When the last response is dropped in a reference cycle, the collector may finalize its socket
@@ -70,8 +68,6 @@ class Connection:
         credit = Credit(engine, origin, options.callers_manager)
         self._table = StreamTable(engine, origin, promises, credit)
         self._table.reserved = 1
-        self.receiving = Receiving(self._pump, credit, engine, self.wait)
-        """What readers of its streams use."""
         self._acknowledge_by = Deadline(_SETTINGS_TIMEOUT)
         self._answers = Answers()
         self._keepalive = Keepalive(engine, self._table, self._pump, options)
@@ -83,6 +79,12 @@ class Connection:
             other.expire_promises()
         _open_connections.add(self)
         renew_in_children(self)
+        self.receiving = Receiving(self._pump, credit, self._flush_locked, self.wait)
+        """What readers of its streams use."""
+        self.sending = Sending(
+            self._pump, self._table, engine, self._flush_locked, self.wait_writing
+        )
+        """What uploads on its streams use."""
         # The preface leaves together with the first request.
         self._pump.queue_locked(engine.take_output())
 
@@ -171,6 +173,16 @@ class Connection:
                 self._keepalive.timed_out_locked(stream, timeout)
             raise TimeoutError("timed out")
 
+    def wait_writing(
+        self, stream: Stream, ready: Callable[[], bool], timeout: float | None
+    ) -> None:
+        """:meth:`wait`, woken also when there may be room to write."""
+        stream.writing = True
+        try:
+            self.wait(stream, ready, timeout)
+        finally:
+            stream.writing = False
+
     def wait_for_response(
         self, stream: Stream, timeout: float | None, informational: int | None = None
     ) -> None:
@@ -189,7 +201,7 @@ class Connection:
 
         # Asked without the lock first: as a rule everything has left at once.
         while self._pump.unsent and (sent := self._sent_before(stream)) is not None:
-            self._wait_writing(stream, functools.partial(self._moved_or, answered, sent), timeout)
+            self.wait_writing(stream, functools.partial(self._moved_or, answered, sent), timeout)
         self.wait(stream, answered, timeout, unguarded=True)
 
     def wait_for_continue(self, stream: Stream, seconds: float) -> None:
@@ -198,62 +210,6 @@ class Connection:
         RFC 9110 section 10.1.1: a client does not wait for ever.
         """
         self._wait(stream, lambda: stream.continued or stream.response is not None, seconds)
-
-    def wants_body(self, stream: Stream) -> bool:
-        """Whether there is a use in sending more of the request body.
-
-        :raises StreamFault: when the stream failed without a response.
-        """
-        with self._guard:
-            if stream.fault is not None and stream.response is None:
-                raise stream.fault
-            return stream.wants_body
-
-    def send_some(self, stream: Stream, data: memoryview, end_stream: bool) -> int | None:
-        """Send as much DATA as windows and socket take now.
-
-        :returns: octets taken; ``None`` when there is no use in it any more.
-        """
-        with self._guard:
-            if not stream.wants_body:
-                return None
-            size = max(0, min(len(data), self._sendable_locked(stream), WRITE_SIZE))
-            if size or not data:
-                last = end_stream and size == len(data)
-                self._engine.send_data(stream.id, data[:size], last)
-                if last:
-                    self._table.end_sending(stream)
-                self._flush_locked(stream)
-            # An upload that never has to wait must still hear what the peer says.
-            self._pump.poll_locked()
-            return size
-
-    def send_trailers(self, stream: Stream, fields: Sequence[Field]) -> None:
-        """End the request by a trailer section, unless nobody wants it any more."""
-        with self._guard:
-            if stream.wants_body:
-                self._engine.send_trailers(stream.id, fields)
-                self._table.end_sending(stream)
-            self._flush_locked(stream)
-
-    def wait_to_send(
-        self, stream: Stream, until: Callable[[], bool], timeout: float | None
-    ) -> None:
-        """Wait until more DATA can be sent, or ``until()``, or nobody wants it any more.
-
-        :raises TimeoutError: after ``timeout`` seconds.
-        """
-        self._wait_writing(
-            stream,
-            lambda: self._sendable_locked(stream) > 0 or not stream.wants_body or until(),
-            timeout,
-        )
-
-    def stop_sending(self, stream: Stream) -> None:
-        """The rest of the request body is not wanted; the response may go on."""
-        with self._guard:
-            self._table.end_sending(stream)
-            self._flush_locked()
 
     def close_stream(self, stream: Stream, error_code: int = ErrorCode.CANCEL) -> None:
         """Give a stream up: RST_STREAM unless it is over, its unread octets returned."""
@@ -456,15 +412,6 @@ class Connection:
     def _moved_or(self, ready: Callable[[], bool], sent: int) -> bool:
         return self._pump.sent > sent or ready()
 
-    def _wait_writing(
-        self, stream: Stream, ready: Callable[[], bool], timeout: float | None
-    ) -> None:
-        stream.writing = True
-        try:
-            self.wait(stream, ready, timeout)
-        finally:
-            stream.writing = False
-
     def _wait(
         self,
         stream: Stream,
@@ -490,9 +437,6 @@ class Connection:
             changes.slots = False
             for waiter in self._slot_waiters:
                 self._pump.wake_locked(waiter)
-
-    def _sendable_locked(self, stream: Stream) -> int:
-        return min(self._engine.send_capacity(stream.id), _OUTBOUND_LIMIT - self._pump.unsent)
 
     def _close_stream_locked(self, stream: Stream, error_code: int) -> None:
         if stream.complete and stream.open:

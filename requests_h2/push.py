@@ -27,8 +27,8 @@ class PushedResponse:
     """A response that the server promised without being asked for it.
 
     It may be used by another thread than the one that reads the parent, and after the parent has
-    ended; by one at a time, like the response, but for :meth:`cancel`. Until :meth:`response` claims
-    it the server sends a window of it at most, and it is reset when the parent is closed or
+    ended; by one at a time, like the response, but for :meth:`cancel`. Until :meth:`response`
+    claims it the server sends a window of it at most, and it is reset when the parent is closed or
     ``push_timeout`` has passed.
     """
 

@@ -25,7 +25,7 @@ LAYERS = (
     ("response",),
     ("body",),
     ("connection",),
-    ("keepalive", "receiving"),
+    ("keepalive", "receiving", "sending"),
     ("managed_reading", "stream_table"),
     ("credit",),
     ("stream",),
