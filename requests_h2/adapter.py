@@ -189,7 +189,7 @@ class HTTP2Adapter(HTTPAdapter):
         raw = response.raw
         if isinstance(raw, HTTP2Response):
             raw.wanted_whole = not stream
-            if raw.reader.connection.accepts_pushes:
+            if raw.reader.connection.pushing.allowed:
                 raw.pushes = Pushes(self, exchange, response, raw.reader)
                 raw.pushes.surface()
         return response

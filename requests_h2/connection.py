@@ -5,19 +5,19 @@ from __future__ import annotations
 import functools
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from .credit import Credit
 from .engine.base import Engine, PingAcknowledged
 from .exceptions import ErrorCode, FaultKind
-from .fields import Field
 from .fork import renew_in_children
 from .keepalive import Keepalive
 from .options import Options
 from .outbound import Answers
-from .promises import Promise, Promises
+from .promises import Promises
 from .pump import Pump, Waiter
+from .pushing import Pushing
 from .receiving import Receiving
 from .sending import Sending
 from .stream import Request, Stream
@@ -74,17 +74,19 @@ class Connection:
         self._slot_waiters: set[Waiter] = set()
         # Appended without the lock, by finalizers: see give_up_later.
         self._given_up: deque[Stream | None] = deque()
-        # Nobody may ever look at a connection again that waits for its pushes to be claimed.
-        for other in list(_open_connections):
-            other.expire_promises()
-        _open_connections.add(self)
-        renew_in_children(self)
         self.receiving = Receiving(self._pump, credit, self._flush_locked, self.wait)
         """What readers of its streams use."""
         self.sending = Sending(
             self._pump, self._table, engine, self._flush_locked, self.wait_writing
         )
         """What uploads on its streams use."""
+        self.pushing = Pushing(self._pump, self._table, engine, self._flush_locked)
+        """What those use who want pushes."""
+        # Nobody may ever look at a connection again that waits for its pushes to be claimed.
+        for other in list(_open_connections):
+            other.pushing.expire()
+        _open_connections.add(self)
+        renew_in_children(self)
         # The preface leaves together with the first request.
         self._pump.queue_locked(engine.take_output())
 
@@ -226,42 +228,6 @@ class Connection:
         with self._guard:
             self._engine.update_priority(stream.id, priority)
             self._flush_locked()
-
-    # -- pushes ------------------------------------------------------------------------------------
-
-    @property
-    def accepts_pushes(self) -> bool:
-        """Whether the server was told that it may push."""
-        return self._engine.push_enabled
-
-    def claim(self, promise: Promise) -> bool:
-        """Take a push; false when another has, or it timed out or was dropped."""
-        with self._guard:
-            return self._table.claim(promise)
-
-    def find_promise(self, fields: Sequence[Field]) -> Promise | None:
-        """Take an unclaimed push that is the answer to a request with these fields."""
-        with self._guard:
-            self._pump.poll_locked()
-            return self._table.find_promise(fields)
-
-    def drop_promises(self, parent: Stream) -> None:
-        """Reset the pushes of a stream that nobody has claimed."""
-        with self._guard:
-            self._table.drop_promises_to(parent)
-            self._flush_locked()
-
-    def expire_promises(self) -> None:
-        """Reset the pushes that waited too long."""
-        if self._table.has_promises:
-            with self._guard:
-                self._table.expire_promises()
-                self._flush_locked()
-
-    def glance(self) -> None:
-        """Take what the socket holds, without waiting."""
-        with self._guard:
-            self._pump.poll_locked()
 
     # -- the end -----------------------------------------------------------------------------------
 

@@ -252,12 +252,12 @@ class HTTP2Response(FramewiseResponse):
         """
         super().release_conn()
         if not self._reads and self.pushes is not None:
-            self.reader.connection.drop_promises(self.reader.stream)
+            self.reader.connection.pushing.drop(self.reader.stream)
 
     def close(self) -> None:
         super().close()
         if self.pushes is not None:
-            self.reader.connection.drop_promises(self.reader.stream)
+            self.reader.connection.pushing.drop(self.reader.stream)
 
     def stream(
         self, amt: int | None = 2**16, decode_content: bool | None = None

@@ -25,7 +25,7 @@ LAYERS = (
     ("response",),
     ("body",),
     ("connection",),
-    ("keepalive", "receiving", "sending"),
+    ("keepalive", "pushing", "receiving", "sending"),
     ("managed_reading", "stream_table"),
     ("credit",),
     ("stream",),
