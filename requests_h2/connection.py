@@ -68,8 +68,6 @@ class Connection:
         credit = Credit(engine, origin, options.callers_manager)
         self._table = StreamTable(engine, origin, promises, credit)
         self._table.reserved = 1
-        self.receiving = Receiving(self._pump, credit, engine, self.wait)
-        """What readers of its streams use."""
         self._acknowledge_by = Deadline(_SETTINGS_TIMEOUT)
         self._answers = Answers()
         self.keepalive = Keepalive(engine, self._table, self._pump, options)
@@ -77,6 +75,8 @@ class Connection:
         self._slot_waiters: set[Waiter] = set()
         # Appended without the lock, by finalizers: see give_up_later.
         self._given_up: deque[Stream | None] = deque()
+        self.receiving = Receiving(self._pump, credit, self._flush_locked, self.wait)
+        """What readers of its streams use."""
         self.sending = Sending(
             self._pump, self._table, engine, self._flush_locked, self.wait_writing
         )

@@ -159,7 +159,8 @@ class Lease:
 
         :raises TimeoutError: when they do not come within the read timeout.
         :raises StreamFault: when the stream failed before.
-        :raises CallerError: what a hook for informational responses raised.
+        :raises CallerError: what a hook for informational responses raised, or the making of a
+            window manager.
         """
         connection, stream = self.connection, self.stream
         assert connection is not None
