@@ -36,6 +36,7 @@ LAYERS = (
     ("engine.base",),
     ("engine.pushes",),
     ("engine.frames", "engine.__init__"),
+    ("tls_in_tls",),
     ("exchange", "fields", "flow_control", "fork", "options", "outbound", "receive_buffer", "tls"),
     ("exceptions", "timeouts"),
 )
