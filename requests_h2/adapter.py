@@ -139,7 +139,8 @@ class HTTP2Adapter(HTTPAdapter):
                 # Its own text may hold the password.
                 scheme = proxy.partition("://")[0]
                 raise requests.exceptions.InvalidProxyURL(
-                    f"A {scheme}:// proxy cannot be used, or not with these credentials"
+                    f"Cannot use this {scheme}:// proxy: the schemes are http, https, socks4, "
+                    "socks4a, socks5 and socks5h, and credentials have to be Latin-1"
                 ) from None
             if not known:
                 self._use_http2_pools(manager)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from hyperframe.frame import HeadersFrame, RstStreamFrame
 
 from tests.support.certs import Certificates
 from tests.support.peer import MakeSession, PeerConnection, Request, StartPeer, serve
-from tests.support.proxy import ESTABLISHED, Proxy
+from tests.support.proxy import ESTABLISHED, RESET, MakeProxy
 from tests.support.threads import WAIT, together
 
 PROMPT = 3.0  # seconds: far below WAIT, with room for a busy machine
@@ -21,22 +21,6 @@ BASIC_USER = "Basic dXNlcjpwYXNz"  # user:pass
 
 def answer(request: Request) -> Any:
     return 200, {}, bytes(request.body) or request.path.encode()
-
-
-@pytest.fixture
-def make_proxy() -> Iterator[Callable[..., Proxy]]:
-    proxies: list[Proxy] = []
-
-    def make(*args: Any, **options: Any) -> Proxy:
-        proxies.append(Proxy(*args, **options))
-        return proxies[-1]
-
-    yield make
-    for proxy in proxies:
-        proxy.close()
-
-
-MakeProxy = Callable[..., Proxy]
 
 
 both_kinds = pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
@@ -188,6 +172,7 @@ REFUSALS = {
     "502": b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\n\r\n",
     "garbage": b"\x16\x03\x01 what is this?\r\n\r\n",
     "EOF": b"",
+    "RST": RESET,
 }
 
 
@@ -208,7 +193,7 @@ def test_105_a_refused_tunnel_is_a_proxy_error(
             assert how in str(caught.value)
             assert "pass" not in str(caught.value)
         assert proxy.accepted == count
-        if how != "EOF":
+        if how not in ("EOF", "RST"):
             proxy.wait_ended(count)
     # Nothing of it stays: the next request gets a tunnel of its own.
     assert started.accepted == 0

@@ -1,0 +1,24 @@
+"""Fixtures of the wire tests that are about proxies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.proxy import Proxy
+
+
+@pytest.fixture
+def make_proxy() -> Iterator[Callable[..., Proxy]]:
+    """``make_proxy(answers, tls=True)``: a started Proxy, ended with the test."""
+    proxies: list[Proxy] = []
+
+    def make(*args: Any, **options: Any) -> Proxy:
+        proxies.append(Proxy(*args, **options))
+        return proxies[-1]
+
+    yield make
+    for proxy in proxies:
+        proxy.close()
