@@ -225,6 +225,11 @@ class Origin:
         return True
 
     def _dial_out(self, pool: Dialler, conn: HTTPSConnection) -> None:
+        try:
+            pool.host.encode("idna")
+        except UnicodeError as error:
+            # urllib3 finds out when it has no proxy. PySocks would leave a socket open, ssl too.
+            raise LocationParseError(f"'{pool.host}', label empty or too long") from error
         offer(conn, HTTP1_ONLY if self._http1_only else OFFERED_PROTOCOLS)
         try:
             pool.connect(conn)
@@ -236,11 +241,9 @@ class Origin:
         except (OSError, CertificateError):
             raise  # some are ValueErrors too
         except ValueError as error:
-            if conn.proxy is not None and not began_with_origin(conn):
-                raise ProxyError("Unable to connect to proxy", error) from error
-            if isinstance(error, UnicodeError):
-                raise LocationParseError(f"{pool.host}, {error}") from error
-            raise
+            if conn.proxy is None or began_with_origin(conn):
+                raise
+            raise ProxyError("Unable to connect to proxy", error) from error
         log.debug(
             "%s:%s: connected, ALPN %s, %s, engine %s",
             pool.host,

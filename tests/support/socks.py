@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .channel import Channel, Closed
@@ -114,6 +114,10 @@ def _version4(reader: _Reader) -> SocksRequest:
     by_name = address[:3] == b"\0\0\0" and address[3] != 0
     host = reader.string() if by_name else socket.inet_ntoa(address)
     return SocksRequest(4, host, port, by_name, user)
+
+
+#: The type of the fixture ``make_socks``.
+MakeSocks = Callable[..., SocksServer]
 
 
 class _Reader:

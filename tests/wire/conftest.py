@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.proxy import Proxy
+from tests.support.socks import SocksServer
 
 
 @pytest.fixture
@@ -22,3 +23,17 @@ def make_proxy() -> Iterator[Callable[..., Proxy]]:
     yield make
     for proxy in proxies:
         proxy.close()
+
+
+@pytest.fixture
+def make_socks() -> Iterator[Callable[..., SocksServer]]:
+    """``make_socks(answers, credentials=...)``: a started SocksServer, ended with the test."""
+    servers: list[SocksServer] = []
+
+    def make(*args: Any, **options: Any) -> SocksServer:
+        servers.append(SocksServer(*args, **options))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.close()
