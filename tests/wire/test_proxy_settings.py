@@ -20,7 +20,7 @@ from requests.exceptions import (
 )
 
 from tests.support.certs import Certificates
-from tests.support.peer import MakeSession, Request, StartPeer, serve
+from tests.support.peer import Http1Connection, MakeSession, Request, StartPeer, serve
 from tests.support.proxy import RESET, MakeProxy
 from tests.support.threads import WAIT
 
@@ -254,7 +254,12 @@ def test_a_tunnel_to_something_else(
     session: requests.Session, peer: StartPeer, make_proxy: MakeProxy, tls: bool
 ) -> None:
     """The tunnel is there: the proxy is not at fault any more."""
-    started = peer(lambda conn: conn.send_raw(b"no TLS at all\r\n"), tls=False)
+
+    def script(conn: Http1Connection) -> None:
+        conn.channel.receive()
+        conn.channel.send(b"no TLS at all\r\n")
+
+    started = peer(script, tls=False)
     proxy = make_proxy(tls=tls)
     session.mount("https://localhost", HTTPAdapter())
     for host in ("127.0.0.1", "localhost"):
