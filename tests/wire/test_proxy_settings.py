@@ -150,15 +150,14 @@ def test_proxy_headers_of_a_subclass(
         assert not {"x-ticket", "proxy-authorization"} & set(request.headers)
 
 
-@pytest.mark.parametrize("value", ["two\r\nlines", "\u20ac"])
 def test_proxy_headers_that_cannot_be_sent(
-    make_adapter: Callable[..., Any], peer: StartPeer, make_proxy: MakeProxy, value: str
+    make_adapter: Callable[..., Any], peer: StartPeer, make_proxy: MakeProxy
 ) -> None:
     base = type(make_adapter())
 
     class Adapter(base):  # type: ignore[misc, valid-type]
         def proxy_headers(self, proxy: str) -> dict[str, str]:
-            return {"X-Ticket": value}
+            return {"X-Ticket": "\u20ac"}
 
     started, proxy = peer(serve(answer)), make_proxy()
     with requests.Session() as session:
@@ -178,7 +177,7 @@ UNUSABLE: dict[str, Expected] = {
     "http://%E2%82%AC:secret@127.0.0.1:1": InvalidProxyURL,
     "http://": InvalidProxyURL,
     "socks5://": InvalidProxyURL,
-    "http://user:secret@127.0.0.1:port": InvalidURL,
+    "http://127.0.0.1:port": InvalidURL,
     "http://127.0.0.1:1": ProxyError,
     "https://127.0.0.1:1": ProxyError,
     "socks5h://127.0.0.1:1": requests.ConnectionError,
