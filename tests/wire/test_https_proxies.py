@@ -16,7 +16,15 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import InsecureRequestWarning
 
 from tests.support.certs import Certificates
-from tests.support.peer import MakeSession, PeerConnection, Request, StartPeer, serve
+from tests.support.peer import (
+    Http1Connection,
+    MakeSession,
+    PeerConnection,
+    Request,
+    StartPeer,
+    hold,
+    serve,
+)
 from tests.support.proxy import MakeProxy
 from tests.support.threads import WAIT, background, together
 
@@ -362,9 +370,37 @@ def test_a_proxy_that_wants_a_client_certificate(
     """TLS 1.3 says so after the handshake, in answer to CONNECT."""
     started = peer(serve(answer))
     proxy = make_proxy(tls=certs.server_context(client_certificate=True))
-    with pytest.raises(requests.exceptions.ProxyError):
-        get(session, started.url, proxy, cert=certs.client_pem_path)
+    session.mount("https://localhost", HTTPAdapter())
+    for host, expected in (
+        ("127.0.0.1", requests.exceptions.ProxyError),
+        ("localhost", requests.exceptions.SSLError),
+    ):
+        url = f"https://{host}:{started.port}/"
+        with pytest.raises(expected):
+            get(session, url, proxy, cert=certs.client_pem_path)
     assert started.accepted == 0
+
+
+def test_a_handshake_with_the_origin_that_stalls_or_is_cut(
+    session: requests.Session, peer: StartPeer, make_proxy: MakeProxy
+) -> None:
+    def cut(conn: Http1Connection) -> None:
+        conn.channel.receive()
+        conn.channel.close()
+
+    proxy = make_proxy(tls=True)
+    session.proxies = {"https": proxy.url}
+    stalling, cutting = peer(hold, tls=False), peer(cut, tls=False)
+    for started, expected in (
+        (stalling, requests.exceptions.ConnectTimeout),
+        (cutting, requests.ConnectionError),
+    ):
+        begin = time.monotonic()
+        with pytest.raises(expected) as caught:
+            session.get(f"https://127.0.0.1:{started.port}/", timeout=(0.5, WAIT))
+        assert not isinstance(caught.value, requests.exceptions.ProxyError)
+        assert time.monotonic() - begin < WAIT / 2
+    proxy.wait_ended(2)
 
 
 # -- ALPN ----------------------------------------------------------------------------------
