@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import functools
-import io
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from .engine.base import FRAME_HEADER, Engine
+from .credit import Credit
+from .engine.base import Engine, PingAcknowledged
 from .exceptions import ErrorCode, FaultKind
-from .fields import Field
 from .fork import renew_in_children
+from .keepalive import Keepalive
+from .options import Options
 from .outbound import Answers
-from .promises import Promise, Promises
+from .promises import Promises
 from .pump import Pump, Waiter
+from .pushing import Pushing
+from .receiving import Receiving
+from .sending import Sending
 from .stream import Request, Stream
 from .stream_table import State, StreamTable
 from .timeouts import Deadline
-from .tls import TLS_RECORD, Dialled, Transport, is_alert
+from .tls import Dialled, Transport, is_alert
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +31,6 @@ IDLE_LIMIT = 118.0
 """Seconds after which an unused connection carries no new request: servers and middleboxes drop
 idle ones after two minutes."""
 _SETTINGS_TIMEOUT = 10.0  # seconds (RFC 9113 section 6.5.3 leaves it to us)
-WRITE_SIZE = 4 * (TLS_RECORD - FRAME_HEADER)
-"""Octets of a request body sent at once: with their headers, four frames fill four records."""
-_OUTBOUND_LIMIT = 256 << 10  # octets of requests' DATA that wait for the socket
-_MAX_SILENT_TIMEOUTS = 2  # in a row, without an octet from the peer: one may be a slow answer
 _ANSWER_LIMIT = 64 << 10  # octets of unsent answers that the peer made us queue
 
 # When the last response is dropped in a reference cycle, the collector may finalize its socket
@@ -47,6 +47,7 @@ class Connection:
     :param transport: connected, ALPN negotiated h2; owned by this object.
     :param origin: ``host:port``, for messages.
     :param promises: empty; owned by this object.
+    :param options: of the adapter.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Connection:
         origin: str,
         dialled: Dialled,
         promises: Promises,
+        options: Options,
     ) -> None:
         self.origin = origin
         self.dialled = dialled
@@ -63,17 +65,26 @@ class Connection:
         self._guard = self._pump.guard
         # All below is guarded by the pump's lock.
         self._engine = engine
-        self._table = StreamTable(engine, origin, promises)
+        credit = Credit(engine, origin, options.callers_manager)
+        self._table = StreamTable(engine, origin, promises, credit)
         self._table.reserved = 1
+        self.receiving = Receiving(self._pump, credit, engine, self.wait)
+        """What readers of its streams use."""
         self._acknowledge_by = Deadline(_SETTINGS_TIMEOUT)
         self._answers = Answers()
-        self._silent_timeouts = 0
+        self._keepalive = Keepalive(engine, self._table, self._pump, options)
         self._slot_waiters: set[Waiter] = set()
         # Appended without the lock, by finalizers: see give_up_later.
         self._given_up: deque[Stream | None] = deque()
+        self.sending = Sending(
+            self._pump, self._table, engine, self._flush_locked, self.wait_writing
+        )
+        """What uploads on its streams use."""
+        self.pushing = Pushing(self._pump, self._table, engine, self._flush_locked)
+        """What those use who want pushes."""
         # Nobody may ever look at a connection again that waits for its pushes to be claimed.
         for other in list(_open_connections):
-            other.expire_promises()
+            other.pushing.expire()
         _open_connections.add(self)
         renew_in_children(self)
         # The preface leaves together with the first request.
@@ -105,24 +116,32 @@ class Connection:
 
     def wait_for_slot(self, deadline: Deadline) -> bool:
         """Wait until a stream may be opened here, or never again; false after the deadline."""
+        return self._wait_for_place(lambda: self._table.has_slot, deadline)
+
+    def _wait_for_place(self, ready: Callable[[], bool], deadline: Deadline) -> bool:
         waiter = Waiter()
         with self._guard:
             self._slot_waiters.add(waiter)
         try:
-            return self._pump.wait(
-                waiter, lambda: self._table.has_slot or not self.usable, deadline
-            )
+            return self._pump.wait(waiter, lambda: ready() or not self.usable, deadline)
         finally:
             with self._guard:
                 self._slot_waiters.discard(waiter)
 
+    def ping(self, timeout: float | None) -> float:
+        """See :meth:`Keepalive.ping`, which needs no place."""
+        return self._keepalive.ping(timeout)
+
     # -- one stream --------------------------------------------------------------------------------
 
-    def open_stream(self, request: Request) -> Stream | None:
+    def open_stream(self, request: Request, deadline: Deadline) -> Stream | None:
         """Send a request's HEADERS, with END_STREAM when it has no body; ``None`` without a place.
 
+        :param deadline: of the wait for a silent server to show that it lives.
         :raises InvalidHeader: when the fields are over the peer's limit; nothing is sent.
         """
+        if self._keepalive.doubtful:
+            self._dispel_doubt(deadline)
         with self._guard:
             return self._open_locked(request) if self._look_locked() else None
 
@@ -152,8 +171,19 @@ class Connection:
         :raises TimeoutError: after ``timeout`` seconds.
         """
         if not self._wait(stream, ready, timeout, unguarded):
-            self._note_timeout(stream, timeout)
+            with self._guard:
+                self._keepalive.timed_out_locked(stream, timeout)
             raise TimeoutError("timed out")
+
+    def wait_writing(
+        self, stream: Stream, ready: Callable[[], bool], timeout: float | None
+    ) -> None:
+        """:meth:`wait`, woken also when there may be room to write."""
+        stream.writing = True
+        try:
+            self.wait(stream, ready, timeout)
+        finally:
+            stream.writing = False
 
     def wait_for_response(
         self, stream: Stream, timeout: float | None, informational: int | None = None
@@ -173,7 +203,7 @@ class Connection:
 
         # Asked without the lock first: as a rule everything has left at once.
         while self._pump.unsent and (sent := self._sent_before(stream)) is not None:
-            self._wait_writing(stream, functools.partial(self._moved_or, answered, sent), timeout)
+            self.wait_writing(stream, functools.partial(self._moved_or, answered, sent), timeout)
         self.wait(stream, answered, timeout, unguarded=True)
 
     def wait_for_continue(self, stream: Stream, seconds: float) -> None:
@@ -182,103 +212,6 @@ class Connection:
         RFC 9110 section 10.1.1: a client does not wait for ever.
         """
         self._wait(stream, lambda: stream.continued or stream.response is not None, seconds)
-
-    def take(
-        self, stream: Stream, limit: int | None, timeout: float | None, wanted: int = 1
-    ) -> bytes:
-        """Some of what was received, at most ``limit`` octets; empty at the end of the stream.
-
-        :param timeout: seconds to wait for the next octet.
-        :param wanted: octets worth waiting for: fewer come at the end, or when flow control could
-            keep the rest back.
-        :raises TimeoutError: when nothing came in time.
-        :raises StreamFault: when the stream failed, after its good data was taken.
-        """
-        if stream.owned:
-            return stream.buffer.take(stream.buffer.size if limit is None else limit)
-        wanted = min(wanted, stream.flow.window_size // 2)
-        while True:
-            with self._guard:
-                size = stream.buffer.size
-                if size >= wanted or (size and not stream.open):
-                    data = stream.buffer.take(size if limit is None else limit)
-                    self._consumed_locked(stream, len(data))
-                    return data
-                if not _goes_on(stream):
-                    return b""
-                self._run_dry_locked(stream)
-            self._wait_for_data(stream, size, timeout)
-
-    def take_all(self, stream: Stream, sink: io.BytesIO, timeout: float | None) -> bool:
-        """Wait for something and :meth:`take` all there is; whether that was the last of it."""
-        if stream.owned:
-            stream.buffer.move_to(sink)
-            return True
-        while True:
-            with self._guard:
-                if moved := stream.buffer.move_to(sink):
-                    self._consumed_locked(stream, moved)
-                    return stream.ended
-                if not _goes_on(stream):
-                    return True
-                self._run_dry_locked(stream)
-            self._wait_for_data(stream, 0, timeout)
-
-    def wants_body(self, stream: Stream) -> bool:
-        """Whether there is a use in sending more of the request body.
-
-        :raises StreamFault: when the stream failed without a response.
-        """
-        with self._guard:
-            if stream.fault is not None and stream.response is None:
-                raise stream.fault
-            return stream.wants_body
-
-    def send_some(self, stream: Stream, data: memoryview, end_stream: bool) -> int | None:
-        """Send as much DATA as windows and socket take now.
-
-        :returns: octets taken; ``None`` when there is no use in it any more.
-        """
-        with self._guard:
-            if not stream.wants_body:
-                return None
-            size = max(0, min(len(data), self._sendable_locked(stream), WRITE_SIZE))
-            if size or not data:
-                last = end_stream and size == len(data)
-                self._engine.send_data(stream.id, data[:size], last)
-                if last:
-                    self._table.end_sending(stream)
-                self._flush_locked(stream)
-            # An upload that never has to wait must still hear what the peer says.
-            self._pump.poll_locked()
-            return size
-
-    def send_trailers(self, stream: Stream, fields: Sequence[Field]) -> None:
-        """End the request by a trailer section, unless nobody wants it any more."""
-        with self._guard:
-            if stream.wants_body:
-                self._engine.send_trailers(stream.id, fields)
-                self._table.end_sending(stream)
-            self._flush_locked(stream)
-
-    def wait_to_send(
-        self, stream: Stream, until: Callable[[], bool], timeout: float | None
-    ) -> None:
-        """Wait until more DATA can be sent, or ``until()``, or nobody wants it any more.
-
-        :raises TimeoutError: after ``timeout`` seconds.
-        """
-        self._wait_writing(
-            stream,
-            lambda: self._sendable_locked(stream) > 0 or not stream.wants_body or until(),
-            timeout,
-        )
-
-    def stop_sending(self, stream: Stream) -> None:
-        """The rest of the request body is not wanted; the response may go on."""
-        with self._guard:
-            self._table.end_sending(stream)
-            self._flush_locked()
 
     def close_stream(self, stream: Stream, error_code: int = ErrorCode.CANCEL) -> None:
         """Give a stream up: RST_STREAM unless it is over, its unread octets returned."""
@@ -295,55 +228,6 @@ class Connection:
         with self._guard:
             self._engine.update_priority(stream.id, priority)
             self._flush_locked()
-
-    # -- pushes ------------------------------------------------------------------------------------
-
-    @property
-    def accepts_pushes(self) -> bool:
-        """Whether the server was told that it may push."""
-        return self._engine.push_enabled
-
-    def claim(self, promise: Promise) -> bool:
-        """Take a push; false when another has, or it timed out or was dropped."""
-        with self._guard:
-            return self._table.claim(promise)
-
-    def find_promise(self, fields: Sequence[Field]) -> Promise | None:
-        """Take an unclaimed push that is the answer to a request with these fields."""
-        with self._guard:
-            self._pump.poll_locked()
-            return self._table.find_promise(fields)
-
-    def drop_promises(self, parent: Stream) -> None:
-        """Reset the pushes of a stream that nobody has claimed."""
-        with self._guard:
-            self._table.drop_promises_to(parent)
-            self._flush_locked()
-
-    def expire_promises(self) -> None:
-        """Reset the pushes that waited too long."""
-        if self._table.has_promises:
-            with self._guard:
-                self._table.expire_promises()
-                self._flush_locked()
-
-    def glance(self) -> None:
-        """Take what the socket holds, without waiting."""
-        with self._guard:
-            self._pump.poll_locked()
-
-    def read_ahead(self, stream: Stream, timeout: float | None) -> bool:
-        """Wait until more was received of the stream; what nobody reads is credited all the same.
-
-        :returns: whether the stream goes on.
-        :raises TimeoutError: after ``timeout`` seconds.
-        """
-        with self._guard:
-            self._table.prepay(stream)
-            self._flush_locked()
-            size = stream.buffer.size
-        self.wait(stream, lambda: bool(stream.promises) or stream.buffer.size > size, timeout)
-        return stream.open
 
     # -- the end -----------------------------------------------------------------------------------
 
@@ -377,15 +261,22 @@ class Connection:
     # -- the pump's owner ------------------------------------------------------------------------
 
     def receive_locked(self, data: memoryview) -> None:
-        self._silent_timeouts = 0
+        self._keepalive.heard_locked()
         for event in self._engine.receive(data):
-            self._table.dispatch(event)
+            if isinstance(event, PingAcknowledged):
+                self._keepalive.answered_locked(event)
+            else:
+                self._table.dispatch(event)
         self._table.expire_promises()
         if self._too_many_answers_locked():
             self._engine.go_away(ErrorCode.ENHANCE_YOUR_CALM)
             self._table.fail(FaultKind.PROTOCOL, "the server floods us and reads no answers")
         if self._table.state is State.CLOSED:
             self._close_locked()
+
+    def alarm_locked(self) -> None:
+        if error := self._keepalive.alarm_locked():
+            self.lost_locked(error)
 
     def reuse_locked(self) -> None:
         self._table.keep_data()
@@ -402,6 +293,7 @@ class Connection:
         self._close_locked(discard=True)
 
     def settle_locked(self) -> None:
+        self.receiving.pay_locked()
         while self._given_up:
             stream = self._given_up.popleft()
             if stream is None:
@@ -409,10 +301,11 @@ class Connection:
                 self._table.drop_all_promises()
             else:
                 self._close_stream_locked(stream, ErrorCode.CANCEL)
-        if self._table.state is State.DRAINING and self._table.unused:
+        if self._table.state is State.DRAINING and self._unneeded_locked():
             self._engine.go_away(ErrorCode.NO_ERROR)
             self._table.finish("no streams are left")
             self._close_locked()
+        self._keepalive.settle_locked()
         self._wake_locked()
 
     def announce(self) -> None:
@@ -442,8 +335,22 @@ class Connection:
             self._answers.add(self._pump.sent + self._pump.unsent, len(answer))
         return self._answers.size(self._pump.sent) > _ANSWER_LIMIT
 
-    def _wait_for_data(self, stream: Stream, known: int, timeout: float | None) -> None:
-        self.wait(stream, lambda: stream.buffer.size > known, timeout, unguarded=True)
+    def _unneeded_locked(self) -> bool:
+        # After GOAWAY, when no stream is left, a server need not answer PING any more.
+        return self._table.unused and (self._table.dismissed or not self._keepalive.pings)
+
+    def _dispel_doubt(self, deadline: Deadline) -> None:
+        """Have a silent server answer PING, or take no more requests."""
+        with self._guard:
+            # What is in the socket may be a sign of life, or the end.
+            if not self._look_locked() or not self._keepalive.doubtful:
+                return
+            self._keepalive.ask_locked()
+            left = deadline.remaining()
+        # The other half is for a dial.
+        half = Deadline(None if left is None else left / 2)
+        if not self._wait_for_place(lambda: self._keepalive.answered, half):
+            self.drain("the server has not answered PING")
 
     def _look_locked(self) -> bool:
         if self._table.state is not State.OPEN:
@@ -462,10 +369,6 @@ class Connection:
         self._flush_locked(stream)
         return stream
 
-    def _consumed_locked(self, stream: Stream, size: int) -> None:
-        if not stream.owned and self._table.consumed(stream, size):
-            self._flush_locked()
-
     def _sent_before(self, stream: Stream) -> int | None:
         """Octets sent by now, while more of the request is to leave and nothing came back."""
         with self._guard:
@@ -474,15 +377,6 @@ class Connection:
 
     def _moved_or(self, ready: Callable[[], bool], sent: int) -> bool:
         return self._pump.sent > sent or ready()
-
-    def _wait_writing(
-        self, stream: Stream, ready: Callable[[], bool], timeout: float | None
-    ) -> None:
-        stream.writing = True
-        try:
-            self.wait(stream, ready, timeout)
-        finally:
-            stream.writing = False
 
     def _wait(
         self,
@@ -498,22 +392,6 @@ class Connection:
             unguarded=unguarded,
         )
 
-    def _note_timeout(self, stream: Stream, timeout: float | None) -> None:
-        """A stream timed out; the connection may be at fault.
-
-        Others on it go on until their own timeouts: theirs may be longer with good reason.
-        """
-        with self._guard:
-            self._table.note_timeout(stream, timeout)
-            if self._pump.received == stream.received_before:
-                self._silent_timeouts += 1
-            if timeout is not None and self._pump.stuck_for_locked(timeout):
-                self._table.drain(f"the server read nothing for {timeout} seconds")
-            elif not self._engine.settings_received:
-                self._table.drain("the server has never said anything")
-            elif self._silent_timeouts >= _MAX_SILENT_TIMEOUTS:
-                self._table.drain("the server says nothing any more")
-
     def _wake_locked(self) -> None:
         changes = self._table.changes
         while changes.streams:
@@ -526,23 +404,11 @@ class Connection:
             for waiter in self._slot_waiters:
                 self._pump.wake_locked(waiter)
 
-    def _sendable_locked(self, stream: Stream) -> int:
-        return min(self._engine.send_capacity(stream.id), _OUTBOUND_LIMIT - self._pump.unsent)
-
     def _close_stream_locked(self, stream: Stream, error_code: int) -> None:
         if stream.complete and stream.open:
             self._pump.poll_locked()  # END_STREAM is most likely here; then nothing is reset
         self._table.close(stream, error_code)
         self._flush_locked()
-
-    def _run_dry_locked(self, stream: Stream) -> None:
-        """The application has to wait for data, which is when a window may grow."""
-        if stream.flow.may_grow:
-            size = stream.buffer.size
-            self._pump.poll_locked()  # octets that the kernel holds are no reason to wait
-            if stream.buffer.size == size:
-                self._table.blocked(stream)
-                self._flush_locked()
 
     def _flush_locked(self, stream: Stream | None = None) -> None:
         """Send what the engine has, as far as the socket takes it: for ``stream`` or for anyone."""
@@ -555,13 +421,3 @@ class Connection:
         self._pump.queue_locked(self._engine.take_output())
         self._pump.close_locked(discard=discard)
         _open_connections.discard(self)
-
-
-def _goes_on(stream: Stream) -> bool:
-    """Whether more may be received.
-
-    :raises StreamFault: when the stream failed.
-    """
-    if stream.fault is not None:
-        raise stream.fault
-    return not stream.ended

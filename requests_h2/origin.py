@@ -23,7 +23,7 @@ from .connection import Connection
 from .engine.choice import engine_class
 from .exceptions import HTTP2RequiredError, StreamFault
 from .exchange import current_exchange
-from .flow_control import CONNECTION_WINDOW, STREAM_WINDOW
+from .flow_control import CONNECTION_WINDOW
 from .fork import renew_in_children
 from .lease import Lease
 from .options import Options
@@ -122,7 +122,7 @@ class Origin:
         deadline = Deadline(limit)
         pending: _Dial | None = None
         tried: list[Connection] = []
-        while not self._open(lease, tried):
+        while not self._open(lease, tried, deadline):
             with self._dialled:
                 if pending is not None and pending.error is not None:
                     lease.dialled = pending.dialled
@@ -156,12 +156,12 @@ class Origin:
             text = f"Connection to {pool.host} timed out while another thread was connecting"
         return ConnectTimeoutError(lease, f"{text}. (connect timeout={limit})")
 
-    def _open(self, lease: Lease, tried: list[Connection]) -> bool:
+    def _open(self, lease: Lease, tried: list[Connection], deadline: Deadline) -> bool:
         """Open a stream on a connection there is; ``tried`` becomes those that had no place."""
         with self._dialled:
             tried[:] = self._connections
         for connection in list(tried):
-            if lease.open_on(connection):
+            if lease.open_on(connection, deadline):
                 return True
             if not connection.usable:
                 self._forget(connection)
@@ -258,7 +258,7 @@ class Origin:
         sock, conn.sock = conn.sock, None
         exchange = current_exchange()
         engine = engine_class(self._options.engine)(
-            stream_window=STREAM_WINDOW,
+            stream_window=self._options.initial_window_size,
             connection_window=CONNECTION_WINDOW,
             max_header_list_size=MAX_HEADER_LIST_SIZE,
             enable_push=exchange is not None and exchange.wants_pushes(),
@@ -271,6 +271,7 @@ class Origin:
             f"{pool.host}:{pool.port}",
             Dialled.of(conn),
             Promises(authority, self._options.max_pushes, self._options.push_timeout),
+            self._options,
         )
         with self._dialled:
             self._connections.append(connection)

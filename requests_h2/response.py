@@ -7,7 +7,6 @@ import io
 from collections.abc import Callable, Generator
 from typing import Any, NamedTuple, Protocol
 
-import urllib3
 from requests.models import CONTENT_CHUNK_SIZE
 from urllib3 import HTTPHeaderDict
 from urllib3.exceptions import IncompleteRead
@@ -16,6 +15,7 @@ from .body import Upload
 from .connection import Connection
 from .exceptions import CallerError, StreamFault, to_urllib3
 from .fields import ResponseFields
+from .framewise import FramewiseResponse
 from .stream import Stream
 
 _GATHERED = 64 << 10  # octets that are worth waiting for, to be copied once
@@ -41,11 +41,14 @@ class StreamReader:
         response = stream.response
         assert response is not None
         self._connection = connection
+        self._receiving = connection.receiving
         self._stream = stream
         self._upload = upload
         self._timeout = timeout
         self._method = method  # urllib3.util.response.is_response_to_head
         self._closed = False
+        if stream.manager is not None:
+            stream.manager.start(stream.expected)
         self.status = response.status
         # HTTP/2 has no reason phrase (RFC 9113 section 8.3.2); raise_for_status() prints one.
         self.reason = http.client.responses.get(response.status, "")
@@ -109,11 +112,27 @@ class StreamReader:
         """
         return self._take(None if amount is None or amount < 0 else amount, 1)
 
+    def read_frame(self, limit: int | None = None) -> bytes | None:
+        """A DATA frame's content, or what is left of it, at most ``limit`` octets.
+
+        :returns: ``b""`` for an empty frame, ``None`` at the end.
+        :raises TimeoutError, ProtocolError, IncompleteRead: as :meth:`read1`.
+        """
+        if not self._goes_on(until=lambda: self._stream.buffer.has_frame):
+            return None
+        try:
+            frame = self._receiving.take_frame(self._stream, limit, self._timeout)
+        except StreamFault as fault:
+            raise to_urllib3(fault) from fault
+        if frame is None:
+            self._finish()
+        return frame
+
     def _take(self, limit: int | None, wanted: int) -> bytes:
-        if limit == 0 or not self._goes_on():
+        if limit == 0 or not self._goes_on(until=self._has_data):
             return b""
         try:
-            data = self._connection.take(self._stream, limit, self._timeout, wanted)
+            data = self._receiving.take(self._stream, limit, self._timeout, wanted)
         except StreamFault as fault:
             raise to_urllib3(fault) from fault
         if not data:
@@ -123,8 +142,8 @@ class StreamReader:
     def _read_all(self) -> bytes:
         body = io.BytesIO()  # gives its buffer away without a copy
         try:
-            while self._goes_on():
-                if self._connection.take_all(self._stream, body, self._timeout):
+            while self._goes_on(until=self._has_data):
+                if self._receiving.take_all(self._stream, body, self._timeout):
                     self._finish()
         except StreamFault as fault:
             raise to_urllib3(fault) from fault
@@ -148,12 +167,15 @@ class StreamReader:
             self._closed = True
             self._connection.give_up_later(self._stream)
 
-    def _goes_on(self) -> bool:
-        """Whether there may be more to read; drives the rest of an upload until there is."""
+    def _has_data(self) -> bool:
+        return self._stream.buffer.size > 0
+
+    def _goes_on(self, until: Callable[[], bool]) -> bool:
+        """Whether there may be more to read; drives the rest of an upload ``until()`` there is."""
         if not self._closed and self._stream.bodiless:
             self.close()
         if self._upload is not None and not self._upload.done and not self._closed:
-            self._upload.advance(until=lambda: self._stream.buffer.size > 0)
+            self._upload.advance(until)
         return not self._closed
 
     def _finish(self) -> None:
@@ -183,7 +205,7 @@ class PushSink(Protocol):
         """Call the hooks for what has been promised since; raises what they raise."""
 
 
-class HTTP2Response(urllib3.HTTPResponse):
+class HTTP2Response(FramewiseResponse):
     """A urllib3 response whose bytes come from a stream."""
 
     wanted_whole = False
@@ -230,12 +252,12 @@ class HTTP2Response(urllib3.HTTPResponse):
         """
         super().release_conn()
         if not self._reads and self.pushes is not None:
-            self.reader.connection.drop_promises(self.reader.stream)
+            self.reader.connection.pushing.drop(self.reader.stream)
 
     def close(self) -> None:
         super().close()
         if self.pushes is not None:
-            self.reader.connection.drop_promises(self.reader.stream)
+            self.reader.connection.pushing.drop(self.reader.stream)
 
     def stream(
         self, amt: int | None = 2**16, decode_content: bool | None = None
@@ -279,6 +301,24 @@ class HTTP2Response(urllib3.HTTPResponse):
             return super().read1(amt, decode_content)
         except CallerError as error:
             raise error.original from None
+
+    def _read_frame(self, limit: int | None) -> bytes | None:
+        self._surface_pushes()
+        self._reads += 1
+        try:
+            with self._error_catcher():
+                frame = self.reader.read_frame(limit)
+        except CallerError as error:
+            raise error.original from None
+        finally:
+            self._reads -= 1
+        if frame is None:
+            self._surface_pushes()
+            return None
+        self._fp_bytes_read += len(frame)
+        if self.length_remaining is not None:
+            self.length_remaining -= len(frame)
+        return frame
 
     def _surfacing(self, read: Callable[..., bytes], *arguments: Any) -> bytes:
         """Read, and call the hooks for pushes before and, at the end, after it: no lock is held

@@ -15,6 +15,7 @@ from typing import Any
 
 from urllib3.exceptions import InvalidHeader
 
+from .credit import Credit
 from .engine.base import (
     ConnectionFailed,
     DataReceived,
@@ -35,7 +36,6 @@ from .exceptions import (
     error_name,
 )
 from .fields import Field, list_size
-from .flow_control import CONNECTION_WINDOW, FlowControlManager
 from .promises import Promise, Promises
 from .receive_buffer import Segments
 from .stream import Request, Stream
@@ -70,19 +70,21 @@ class StreamTable:
     """See the module's docstring.
 
     :param origin: ``host:port``, for messages.
+    :param credit: owned by this object.
     """
 
-    def __init__(self, engine: Engine, origin: str, promises: Promises) -> None:
+    def __init__(self, engine: Engine, origin: str, promises: Promises, credit: Credit) -> None:
         self._engine = engine
         self._origin = origin
         self._promises = promises
+        self.credit = credit
         self._streams: dict[int, Stream] = {}
         self._segments = Segments()
         self._holders: list[Stream] = []  # streams with views of the read buffer
-        self._window = FlowControlManager(CONNECTION_WINDOW)
         self._proven = False  # whether it has ever answered a request
         self._end: tuple[FaultKind, str, int | None, OSError | None] | None = None
         self._complaint = ""  # the last GOAWAY with an error
+        self._farewell = ""  # the last one without
         self._refusals = 0
         self._idle_since = time.time()  # wall clock: a suspended host's idle time counts
         self.state = State.OPEN
@@ -94,6 +96,11 @@ class StreamTable:
         """Whether another stream may be opened now (RFC 9113 section 5.1.2)."""
         busy = self._engine.open_streams + self.reserved
         return self.state is State.OPEN and busy < self._engine.max_concurrent_streams
+
+    @property
+    def dismissed(self) -> bool:
+        """Whether the server has sent GOAWAY."""
+        return bool(self._complaint or self._farewell)
 
     @property
     def unused(self) -> bool:
@@ -119,11 +126,16 @@ class StreamTable:
         if request.exchange is not None and request.exchange.wants_pushes():
             self._engine.set_push(True)
         stream_id = self._engine.open_stream(request.fields, end_stream=not request.sending)
-        stream = Stream(stream_id, request, proven=self._proven, segments=self._segments)
-        self._streams[stream_id] = stream
+        stream = self._new_stream(stream_id, request, proven=self._proven)
         self._log("%s: stream %d opened: %s", self._origin, stream_id, request.method)
         if not self._engine.has_stream_ids:
             self.drain("stream identifiers are used up")
+        return stream
+
+    def _new_stream(self, stream_id: int, request: Request, proven: bool) -> Stream:
+        window, manager = self._engine.stream_window, self.credit.manager(stream_id)
+        stream = Stream(stream_id, request, proven, self._segments, window, manager)
+        self._streams[stream_id] = stream
         return stream
 
     def end_sending(self, stream: Stream) -> None:
@@ -136,23 +148,12 @@ class StreamTable:
         if stream.owned:
             return
         self._engine.reset_stream(stream.id, error_code)
-        unread = stream.buffer.size - stream.prepaid
+        unread = stream.uncounted
         stream.buffer.clear()
         stream.prepaid = 0
-        self._credit(None, unread)
+        stream.manager = None
+        self.credit.give_back(None, unread)
         self._fail(stream, FaultKind.LOCAL, "closed before its end", error_code)
-
-    def consumed(self, stream: Stream, size: int) -> bool:
-        """The application has read ``size`` octets; whether that gave credit to the peer."""
-        paid = min(size, stream.prepaid)
-        stream.prepaid -= paid
-        return self._credit(stream, size - paid)
-
-    def prepay(self, stream: Stream) -> None:
-        """Give credit for what nobody has read yet, so that the peer goes on."""
-        if stream.open:
-            unread, stream.prepaid = stream.buffer.size - stream.prepaid, stream.buffer.size
-            self._credit(stream, unread)
 
     def keep_data(self) -> None:
         """The buffer that was received into is about to be used again."""
@@ -160,11 +161,6 @@ class StreamTable:
             if not stream.owned:
                 stream.buffer.keep()
         self._holders.clear()
-
-    def blocked(self, stream: Stream) -> None:
-        """The application has read all there is and has to wait."""
-        if stream.open and (increment := stream.flow.blocked()):
-            self._engine.send_window_update(stream.id, increment)
 
     @property
     def has_promises(self) -> bool:
@@ -228,11 +224,26 @@ class StreamTable:
             for stream in list(self._streams.values()):
                 self._fail(stream, kind, text, error_code, cause=cause)
 
+    @property
+    def fault(self) -> StreamFault:
+        """Why the connection, which is closed, is of no use to who has no stream on it: NOT_SENT
+        when nothing went wrong.
+        """
+        end = self._end
+        if self._complaint:
+            said = f"the server sent {self._complaint}"
+            end = end or (FaultKind.CONNECTION_LOST, said, None, None)
+        elif end is None or self._farewell:
+            end = (FaultKind.NOT_SENT, self._farewell or "the connection was closed", None, None)
+        kind, text, error_code, cause = end
+        return StreamFault(kind, self._origin, text, error_code, cause=cause)
+
     def renew_after_fork(self) -> None:
         """In a forked child: the streams fail; nothing is sent."""
         self.fail(FaultKind.LOCAL, "the connection belongs to the process that forked this one")
         self.reserved = 0
         self.changes = Changes()
+        self.credit.renew_after_fork()
 
     # -- events ----------------------------------------------------------------------------------
 
@@ -266,7 +277,7 @@ class StreamTable:
     def _data_received(self, event: DataReceived) -> None:
         stream = self._streams.get(event.stream_id)
         if stream is None:
-            self._credit(None, event.flow_size)
+            self.credit.give_back(None, event.flow_size)
             return
         held = stream.buffer.size
         try:
@@ -276,9 +287,10 @@ class StreamTable:
         # Padding, and data that nobody will read, goes back at once.
         self._holders.append(stream)
         if unkept := event.flow_size - (stream.buffer.size - held):
-            self._credit(stream, unkept)
-        if stream.ended and not stream.sending and stream.buffer.size <= _OWNED_LIMIT:
-            self._credit(None, stream.buffer.size - stream.prepaid)
+            self.credit.give_back(stream, unkept)
+        small = stream.buffer.size <= _OWNED_LIMIT and stream.manager is None
+        if stream.ended and not stream.sending and small:
+            self.credit.give_back(None, stream.buffer.size - stream.prepaid)
             stream.buffer.own()
             stream.owned = True
         self._settle(stream)
@@ -292,13 +304,8 @@ class StreamTable:
             self._log("%s: stream %d refused: %s", self._origin, event.stream_id, error)
             return
         assert parent is not None
-        stream = Stream(
-            event.stream_id,
-            Request(request.method, event.fields, sending=False),
-            proven=True,
-            segments=self._segments,
-        )
-        self._streams[stream.id] = stream
+        answered = Request(request.method, event.fields, sending=False)
+        stream = self._new_stream(event.stream_id, answered, proven=True)
         self._promises.add(stream, parent, request)
         self._log("%s: stream %d pushed: %s", self._origin, stream.id, request.method)
         self._settle(parent)
@@ -324,7 +331,9 @@ class StreamTable:
         text = f"GOAWAY with {error_name(event.error_code)}{debug_text(event.debug)}"
         self._log("%s: %s, last stream %d", self._origin, text, event.last_stream_id)
         self.drain(text)
-        if event.error_code != ErrorCode.NO_ERROR:
+        if event.error_code == ErrorCode.NO_ERROR:
+            self._farewell = text
+        else:
             self._complaint = text
         for stream in list(self._streams.values()):
             # What it says is about the streams that we open (RFC 9113 section 6.8).
@@ -399,17 +408,6 @@ class StreamTable:
             outcome,
             stream.received,
         )
-
-    def _credit(self, stream: Stream | None, size: int) -> bool:
-        """Count octets that are consumed or discarded; whether a WINDOW_UPDATE was queued."""
-        credited = False
-        if increment := self._window.consumed(size):
-            self._engine.send_window_update(0, increment)
-            credited = True
-        if stream is not None and stream.open and (increment := stream.flow.consumed(size)):
-            self._engine.send_window_update(stream.id, increment)
-            credited = True
-        return credited
 
     def note_timeout(self, stream: Stream, seconds: float | None) -> None:
         self._log("%s: stream %d: timed out after %s s", self._origin, stream.id, seconds)

@@ -34,7 +34,6 @@ from .pushes import Pushes
 
 DEFAULT_WINDOW = 65_535
 """Initial flow-control window before SETTINGS, in octets (RFC 9113 section 6.9.2)."""
-MAX_WINDOW = 2**31 - 1
 FRAME_HEADER = 9  # octets (RFC 9113 section 4.1)
 MAX_FRAME_SIZE = 16_384
 """The largest frame payload we accept, in octets: SETTINGS_MAX_FRAME_SIZE's default."""
@@ -198,6 +197,11 @@ class Engine(abc.ABC):
     @abc.abstractmethod
     def _start(self, connection_window: int, max_header_list_size: int) -> None:
         """Queue the preface, SETTINGS and the WINDOW_UPDATE of the connection."""
+
+    @property
+    def stream_window(self) -> int:
+        """Initial receive window of each stream, in octets."""
+        return self._stream_window
 
     @property
     def has_stream_ids(self) -> bool:

@@ -28,11 +28,11 @@ import ngh2
 
 from ..exceptions import ErrorCode, error_name
 from ..fields import Field, Fields
+from ..flow_control import MAX_WINDOW
 from .base import (
     ASSUMED_CONCURRENT_STREAMS,
     DEFAULT_WINDOW,
     MAX_FRAME_SIZE,
-    MAX_WINDOW,
     ConnectionFailed,
     DataReceived,
     Engine,
@@ -283,7 +283,7 @@ class NGHTTP2Engine(Engine):
         elif isinstance(event, ngh2.SettingsAcknowledged):
             self.settings_acknowledged = True
             self._pushes.settings_acknowledged()
-            self._portion = min(self._stream_window // 2, _MAX_PORTION)
+            self._portion = max(1, min(self._stream_window // 2, _MAX_PORTION))
         elif isinstance(event, ngh2.PingAcknowledged):
             self._ping_acknowledged(event.opaque_data)
         elif isinstance(event, ngh2.ConnectionClosed):
