@@ -240,7 +240,7 @@ class HTTP2Adapter(HTTPAdapter):
         if not isinstance(pool, HTTP2ConnectionPool) or not pool.multiplexes:
             raise requests.exceptions.ConnectionError(
                 f"{url}: PING needs HTTP/2, which is spoken to https:// URLs only, not through "
-                "https:// proxies and not with http2=False",
+                "forwarding proxies and not with http2=False",
                 request=request,
             )
         request.body = body = PingBody()  # type: ignore[assignment]  # the pool knows it
