@@ -16,6 +16,8 @@ from urllib3.util.ssltransport import SSLTransport
 
 from .tls import TLS_RECORD, SSLSocketTransport, Transport
 
+_ANSWER_LIMIT = 64 << 10  # octets of unsent answers that the peer's TLS made ours give
+
 
 def transport(sock: Any) -> Transport:
     """The transport for what urllib3 has connected, which must not be used otherwise then."""
@@ -57,13 +59,15 @@ class TLSInTLSTransport:
                 self._incoming.write_eof()
 
     def send(self, data: memoryview) -> int:
+        if not self._flush():
+            return 0
         if not self._encrypted:
             try:
                 self._encrypted = self._tls.write(data)
             except ssl.SSLWantReadError:
                 return 0
-        if not self._flush():
-            return 0
+            if not self._flush():
+                return 0
         # Counted only now: whoever thinks that all has left does not wait for room.
         sent, self._encrypted = self._encrypted, 0
         return sent
@@ -81,10 +85,16 @@ class TLSInTLSTransport:
         self._tunnel.close()
 
     def _answer(self) -> None:
-        """Send what reading made TLS say: alerts, new keys."""
+        """Send what reading made TLS say: alerts, new keys.
+
+        :raises ConnectionError: when too much of it is not taken. A socket would have OpenSSL read
+            no more until then; memory takes all there is.
+        """
         if self._outgoing.pending:
             with contextlib.suppress(OSError):  # what was read counts; the next send will say so
                 self._flush()
+            if self._outgoing.pending > _ANSWER_LIMIT:
+                raise ConnectionError("the peer asks for more TLS messages than it reads")
 
     def _flush(self) -> bool:
         """Whether the tunnel took all there is."""

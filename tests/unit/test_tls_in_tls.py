@@ -262,6 +262,20 @@ def test_an_alert_that_cannot_be_sent_hides_nothing(link: Link) -> None:
         link.read()
 
 
+def test_answers_that_are_not_read_are_bounded(link: Link) -> None:
+    """A flood of KeyUpdate, which Python's ssl cannot send: what it leaves behind."""
+    link.tunnel.room = 0
+    for size in (10, 60_000):
+        link.sock.outgoing.write(bytes(size))
+        assert link.read() is None
+    # What the client itself has to say is not counted.
+    assert link.client.send(memoryview(PATTERN)) == 0
+    assert link.read() is None
+    link.sock.outgoing.write(bytes(10_000))
+    with pytest.raises(ConnectionError, match="TLS messages"):
+        link.read()
+
+
 def test_all_is_sent_at_once(link: Link) -> None:
     assert link.client.send(memoryview(PATTERN)) == len(PATTERN)
     assert link.server.received == PATTERN
