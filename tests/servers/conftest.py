@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from tests.support.servers import (
     Surroundings,
     write_documents,
 )
+from tests.support.servers.proxies import PROXIES
 
 
 @dataclass
@@ -33,12 +35,13 @@ class Farm:
     running: dict[str, Server] = field(default_factory=dict)
     failures: dict[str, Exception] = field(default_factory=dict)
 
-    def get(self, name: str) -> Server:
+    def get(self, name: str) -> Any:
+        """The running server or proxy of that name."""
         if name in self.failures:
             raise self.failures[name]
         if name not in self.running:
             try:
-                server = SERVERS[name](self.around)
+                server = {**SERVERS, **PROXIES}[name](self.around)
                 # Known before it is ready, so that it is stopped whatever happens.
                 self.running[name] = server
                 server.start()
@@ -70,15 +73,23 @@ def farm() -> Iterator[Farm]:
             farm.stop()
 
 
-@pytest.fixture
-def server(request: pytest.FixtureRequest, farm: Farm) -> Server:
-    """The running server whose name is the parameter."""
+@contextmanager
+def needed() -> Iterator[None]:
+    """A program that is missing skips the test, on CI it fails it."""
     try:
-        return farm.get(request.param)
+        yield
     except ServerMissingError as missing:
         if os.environ.get("CI"):
             pytest.fail(str(missing))
         pytest.skip(str(missing))
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest, farm: Farm) -> Server:
+    """The running server whose name is the parameter."""
+    with needed():
+        started: Server = farm.get(request.param)
+    return started
 
 
 @pytest.fixture

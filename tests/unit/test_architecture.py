@@ -42,6 +42,7 @@ LAYERS = (
     ("engine.base",),
     ("engine.pushes",),
     ("engine.frames", "engine.__init__"),
+    ("tls_in_tls",),
     ("options", "receive_buffer"),
     ("exchange", "fields", "flow_control", "fork", "frame_sizes", "framewise", "outbound", "tls"),
     ("exceptions", "timeouts"),

@@ -17,7 +17,8 @@ import urllib3.util.connection
 from requests_h2.__main__ import main
 from tests.support.certs import Certificates
 from tests.support.peer import Http1Connection, PeerConnection, Request, StartPeer, hold, serve
-from tests.support.proxy import Proxy, SocksProxy
+from tests.support.proxy import Proxy
+from tests.support.socks import SocksServer
 from tests.support.threads import WAIT
 
 #: In the user information, the path and the query of every URL here.
@@ -492,8 +493,8 @@ def make_proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Proxy]
     """A proxy that the environment names, with a user and a password."""
     proxies: list[Proxy] = []
 
-    def make(*args: Any, kind: type[Proxy] = Proxy, **options: Any) -> Proxy:
-        proxies.append(kind(*args, **options))
+    def make(*args: Any, **options: Any) -> Proxy:
+        proxies.append(Proxy(*args, **options))
         monkeypatch.setenv("HTTPS_PROXY", proxies[-1].url_for(f"user:{SECRET}"))
         return proxies[-1]
 
@@ -618,19 +619,25 @@ def test_the_certificate_behind_a_proxy(
     assert line.startswith("!! certificate: expired")
 
 
-def test_a_socks_proxy(examine: Examine, peer: StartPeer, make_proxy: Callable[..., Proxy]) -> None:
-    proxy = make_proxy(kind=SocksProxy)
+@pytest.fixture
+def socks(monkeypatch: pytest.MonkeyPatch) -> Iterator[SocksServer]:
+    """A proxy that the environment names."""
+    with SocksServer() as server:
+        monkeypatch.setenv("HTTPS_PROXY", server.url("socks5h", f"user:{SECRET}"))
+        yield server
+
+
+def test_a_socks_proxy(examine: Examine, peer: StartPeer, socks: SocksServer) -> None:
     lines = examine(peer(serve(answer)).url)
     assert failures(lines) == []
-    assert f"ok proxy: {proxy.url}" in lines
+    assert f"ok proxy: {socks.url('socks5h')}" in lines
     assert lines[-1].startswith("ok answer: HTTP/2 200")
-    assert proxy.accepted == 1
+    assert socks.accepted == 1
 
 
 def test_the_certificate_behind_a_socks_proxy(
-    examine: Examine, peer: StartPeer, make_proxy: Callable[..., Proxy], certs: Certificates
+    examine: Examine, peer: StartPeer, socks: SocksServer, certs: Certificates
 ) -> None:
-    make_proxy(kind=SocksProxy)
     context = certs.server_context(certificate=certs.expired_pem_path)
     line = fault(examine(peer(serve(answer), context=context).url))
     assert line.startswith("!! certificate: expired")
