@@ -123,13 +123,9 @@ def answer(question: Question) -> Answer:
             return Answer(200, b"late", delay=int(query["ms"]) / 1000)
         case ["meet", count]:
             return Answer(200, b"met", meeting=(query["key"], int(count)))
-        case ["say"]:
-            return Answer(*services.say(question.target))
-        case ["count", key]:
-            return Answer(*services.count(key, question.target))
-        case ["digest"]:
+        case ["say" | "count" | "digest", *_]:
             authorization = question.values("authorization")
-            return Answer(*services.digest(question.method, question.target, authorization))
+            return Answer(*services.serve(question.method, question.target, authorization))
         case _:
             return _answer_in_parts(parts.path, question, query)
 

@@ -21,27 +21,31 @@ _lock = threading.Lock()
 _counts: Counter[str] = Counter()
 
 
-def say(target: str) -> Reply:
-    """What ``?status=N&body=text&field=Name:value`` asks for; there may be many fields."""
-    asked = parse_qs(urlsplit(target).query)
-    parted = (each.partition(":") for each in asked.get("field", []))
+def serve(method: str, target: str, authorization: list[str]) -> Reply:
+    """``/say``, ``/count/K`` and ``/digest``, with their queries."""
+    parts = urlsplit(target)
+    query = parse_qs(parts.query)
+    name, _, key = parts.path.strip("/").partition("/")
+    if name == "digest":
+        return _digest(method, target, query.get("algorithm", ["MD5"])[0], authorization)
+    status, body, fields = _say(query)
+    return status, _count(key) if name == "count" else body, fields
+
+
+def _say(query: dict[str, list[str]]) -> Reply:
+    parted = (each.partition(":") for each in query.get("field", []))
     fields = [(name, value) for name, _, value in parted]
-    return int(asked.get("status", ["200"])[0]), asked.get("body", [""])[0].encode(), fields
+    return int(query.get("status", ["200"])[0]), query.get("body", [""])[0].encode(), fields
 
 
-def count(key: str, target: str) -> Reply:
-    """As :func:`say`, but the body is how often this key was asked for, this time included."""
+def _count(key: str) -> bytes:
     with _lock:
         _counts[key] += 1
-        number = _counts[key]
-    status, _, fields = say(target)
-    return status, str(number).encode(), fields
+        return str(_counts[key]).encode()
 
 
-def digest(method: str, target: str, authorization: list[str]) -> Reply:
-    """200 for who knows the password (RFC 7616), else a challenge; ``?algorithm=SHA-256``."""
-    asked = parse_qs(urlsplit(target).query)
-    algorithm = asked.get("algorithm", ["MD5"])[0]
+def _digest(method: str, target: str, algorithm: str, authorization: list[str]) -> Reply:
+    """RFC 7616; there is one nonce for all."""
     if authorization and _agrees(method, target, algorithm, authorization[0]):
         return 200, b"welcome", []
     challenge = f'Digest realm="{REALM}", nonce="{_NONCE}", qop="auth", algorithm={algorithm}'
