@@ -201,12 +201,12 @@ class HTTP2Adapter(HTTPAdapter):
         """
         if self._options.http2 is False:
             return
-        stock: Any = manager.pool_classes_by_scheme["https"]
+        stock = manager.pool_classes_by_scheme["https"]
         manager.pool_classes_by_scheme = {
             **manager.pool_classes_by_scheme,
             "https": functools.partial(  # type: ignore[dict-item]  # called like the class
                 HTTP2ConnectionPool,
                 options=dataclasses.replace(self._options, engine=self._engine),
-                connection_cls=stock.ConnectionCls,
+                stock=stock,
             ),
         }
