@@ -236,7 +236,7 @@ class SSLSocketTransport:
     """
 
     def __init__(self, sock: Any) -> None:
-        sock.settimeout(0)
+        sock.setblocking(False)
         self.sock: ssl.SSLSocket = sock
         # One Python frame less for each record than recv_into, which other wrappers have only.
         self._read = sock.read if isinstance(sock, ssl.SSLSocket) else None
