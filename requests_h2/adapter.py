@@ -7,21 +7,23 @@ import functools
 import ssl
 import threading
 import weakref
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import requests
 from requests.adapters import DEFAULT_POOLBLOCK, DEFAULT_POOLSIZE, DEFAULT_RETRIES, HTTPAdapter
 from urllib3 import PoolManager, Retry
-from urllib3.exceptions import LocationParseError
+from urllib3.exceptions import LocationParseError, LocationValueError
 
 from .engine.choice import choose
 from .exceptions import CallerError, HTTP2RequiredError
 from .exchange import Exchange, register_events
 from .fork import renew_in_children
 from .options import Options
-from .pool import HTTP2ConnectionPool
+from .pool import HTTP2ConnectionPool, PingBody
 from .push import Pushes
 from .response import HTTP2Response
+
+_Adapter = TypeVar("_Adapter", bound="HTTP2Adapter")
 
 
 class HTTP2Adapter(HTTPAdapter):
@@ -53,6 +55,9 @@ class HTTP2Adapter(HTTPAdapter):
         (method, URL, and the fields that ``Vary`` names); ``response.raw.pushed`` says so.
     :param max_pushes: pushes of one connection at once.
     :param push_timeout: seconds that a push waits for somebody who wants it.
+    :param ping_interval: send PING when nothing came for so many seconds, while a response is
+        awaited and before a request is sent; ``None`` for never.
+    :param ping_timeout: seconds after which a connection without a word since is lost.
     """
 
     __attrs__ = [*HTTPAdapter.__attrs__, "_options"]  # noqa: RUF012  # as requests declares it
@@ -71,6 +76,8 @@ class HTTP2Adapter(HTTPAdapter):
         adopt_pushes: bool = False,
         max_pushes: int = 100,
         push_timeout: float = 30.0,
+        ping_interval: float | None = None,
+        ping_timeout: float = 10.0,
     ) -> None:
         register_events()
         self._options = Options(
@@ -80,6 +87,8 @@ class HTTP2Adapter(HTTPAdapter):
             adopt_pushes=adopt_pushes,
             max_pushes=max_pushes,
             push_timeout=push_timeout,
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
         )
         self._engine = choose(engine)
         self._ssl_context = ssl_context
@@ -174,6 +183,46 @@ class HTTP2Adapter(HTTPAdapter):
                 raw.pushes.surface()
         return response
 
+    def ping(
+        self,
+        url: str,
+        timeout: Any = None,
+        *,
+        verify: bool | str = True,
+        cert: str | tuple[str, str] | None = None,
+        proxies: dict[str, str] | None = None,
+    ) -> float:
+        """Ask the server for a sign of life, and tell how long it took.
+
+        PING (RFC 9113 section 6.7) goes out on the connection that a request to ``url`` would use,
+        or on a new one. Nothing is taken from the environment or a session.
+
+        :param timeout: as for requests: seconds, a pair or ``urllib3.Timeout``.
+        :param verify: with ``cert`` and ``proxies``, as the session gives them to its requests:
+            other settings are other connections.
+        :returns: seconds from the PING to its answer.
+        :raises requests.exceptions.ReadTimeout: when none came in time. If nothing else came
+            either, the connection gets no more requests; those on it go on.
+        :raises requests.exceptions.ConnectionError: when the connection was lost, or the server
+            cannot be asked because HTTP/2 is not spoken: over ``http://`` never. What else keeps a
+            request from being sent raises what it does there.
+        """
+        request = requests.Request("PING", url).prepare()
+        try:
+            pool = self.get_connection_with_tls_context(request, verify, proxies, cert)
+        except LocationValueError as error:
+            raise requests.exceptions.InvalidURL(error, request=request) from error
+        if not isinstance(pool, HTTP2ConnectionPool) or not pool.multiplexes:
+            raise requests.exceptions.ConnectionError(
+                f"{url}: PING needs HTTP/2, which is spoken to https:// URLs only, not through "
+                "https:// proxies and not with http2=False",
+                request=request,
+            )
+        request.body = body = PingBody()  # type: ignore[assignment]  # the pool knows it
+        # Not self.send, which subclasses make more of: this is no request.
+        HTTP2Adapter.send(self, request, timeout=timeout, verify=verify, cert=cert, proxies=proxies)
+        return body.round_trip
+
     def serving(self, session: requests.Session) -> HTTP2Adapter:
         """This adapter, or one with the same connections, that calls the hooks of the session."""
         known = None if self._session is None else self._session()
@@ -186,8 +235,17 @@ class HTTP2Adapter(HTTPAdapter):
         adapter._session = weakref.ref(session)
         return adapter
 
+    def __enter__(self: _Adapter) -> _Adapter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
     def close(self) -> None:
-        """Close idle connections; those in use finish their streams and then close."""
+        """Close idle connections; those in use finish their streams and then close.
+
+        It may be used again, over new connections.
+        """
         for manager in (self.poolmanager, *self.proxy_manager.values()):
             for key in manager.pools.keys():  # noqa: SIM118  # not a mapping one may iterate over
                 pool = manager.pools.get(key)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import functools
-import io
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .engine.base import FRAME_HEADER, Engine
+from .engine.base import FRAME_HEADER, Engine, PingAcknowledged
 from .exceptions import ErrorCode, FaultKind
 from .fields import Field
 from .fork import renew_in_children
+from .keepalive import Keepalive
+from .options import Options
 from .outbound import Answers
 from .promises import Promise, Promises
 from .pump import Pump, Waiter
+from .receiving import Receiving
 from .stream import Request, Stream
 from .stream_table import State, StreamTable
 from .timeouts import Deadline
@@ -30,7 +32,6 @@ _SETTINGS_TIMEOUT = 10.0  # seconds (RFC 9113 section 6.5.3 leaves it to us)
 WRITE_SIZE = 4 * (TLS_RECORD - FRAME_HEADER)
 """Octets of a request body sent at once: with their headers, four frames fill four records."""
 _OUTBOUND_LIMIT = 256 << 10  # octets of requests' DATA that wait for the socket
-_MAX_SILENT_TIMEOUTS = 2  # in a row, without an octet from the peer: one may be a slow answer
 _ANSWER_LIMIT = 64 << 10  # octets of unsent answers that the peer made us queue
 
 # When the last response is dropped in a reference cycle, the collector may finalize its socket
@@ -47,6 +48,7 @@ class Connection:
     :param transport: connected, ALPN negotiated h2; owned by this object.
     :param origin: ``host:port``, for messages.
     :param promises: empty; owned by this object.
+    :param options: of the adapter.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Connection:
         origin: str,
         dialled: Dialled,
         promises: Promises,
+        options: Options,
     ) -> None:
         self.origin = origin
         self.dialled = dialled
@@ -67,7 +70,7 @@ class Connection:
         self._table.reserved = 1
         self._acknowledge_by = Deadline(_SETTINGS_TIMEOUT)
         self._answers = Answers()
-        self._silent_timeouts = 0
+        self._keepalive = Keepalive(engine, self._table, self._pump, options)
         self._slot_waiters: set[Waiter] = set()
         # Appended without the lock, by finalizers: see give_up_later.
         self._given_up: deque[Stream | None] = deque()
@@ -76,6 +79,8 @@ class Connection:
             other.expire_promises()
         _open_connections.add(self)
         renew_in_children(self)
+        self.receiving = Receiving(self._pump, self._table, engine, self.wait)
+        """What readers of its streams use."""
         # The preface leaves together with the first request.
         self._pump.queue_locked(engine.take_output())
 
@@ -105,24 +110,32 @@ class Connection:
 
     def wait_for_slot(self, deadline: Deadline) -> bool:
         """Wait until a stream may be opened here, or never again; false after the deadline."""
+        return self._wait_for_place(lambda: self._table.has_slot, deadline)
+
+    def _wait_for_place(self, ready: Callable[[], bool], deadline: Deadline) -> bool:
         waiter = Waiter()
         with self._guard:
             self._slot_waiters.add(waiter)
         try:
-            return self._pump.wait(
-                waiter, lambda: self._table.has_slot or not self.usable, deadline
-            )
+            return self._pump.wait(waiter, lambda: ready() or not self.usable, deadline)
         finally:
             with self._guard:
                 self._slot_waiters.discard(waiter)
 
+    def ping(self, timeout: float | None) -> float:
+        """See :meth:`Keepalive.ping`, which needs no place."""
+        return self._keepalive.ping(timeout)
+
     # -- one stream --------------------------------------------------------------------------------
 
-    def open_stream(self, request: Request) -> Stream | None:
+    def open_stream(self, request: Request, deadline: Deadline) -> Stream | None:
         """Send a request's HEADERS, with END_STREAM when it has no body; ``None`` without a place.
 
+        :param deadline: of the wait for a silent server to show that it lives.
         :raises InvalidHeader: when the fields are over the peer's limit; nothing is sent.
         """
+        if self._keepalive.doubtful:
+            self._dispel_doubt(deadline)
         with self._guard:
             return self._open_locked(request) if self._look_locked() else None
 
@@ -152,7 +165,8 @@ class Connection:
         :raises TimeoutError: after ``timeout`` seconds.
         """
         if not self._wait(stream, ready, timeout, unguarded):
-            self._note_timeout(stream, timeout)
+            with self._guard:
+                self._keepalive.timed_out_locked(stream, timeout)
             raise TimeoutError("timed out")
 
     def wait_for_response(
@@ -182,47 +196,6 @@ class Connection:
         RFC 9110 section 10.1.1: a client does not wait for ever.
         """
         self._wait(stream, lambda: stream.continued or stream.response is not None, seconds)
-
-    def take(
-        self, stream: Stream, limit: int | None, timeout: float | None, wanted: int = 1
-    ) -> bytes:
-        """Some of what was received, at most ``limit`` octets; empty at the end of the stream.
-
-        :param timeout: seconds to wait for the next octet.
-        :param wanted: octets worth waiting for: fewer come at the end, or when flow control could
-            keep the rest back.
-        :raises TimeoutError: when nothing came in time.
-        :raises StreamFault: when the stream failed, after its good data was taken.
-        """
-        if stream.owned:
-            return stream.buffer.take(stream.buffer.size if limit is None else limit)
-        wanted = min(wanted, stream.flow.window_size // 2)
-        while True:
-            with self._guard:
-                size = stream.buffer.size
-                if size >= wanted or (size and not stream.open):
-                    data = stream.buffer.take(size if limit is None else limit)
-                    self._consumed_locked(stream, len(data))
-                    return data
-                if not _goes_on(stream):
-                    return b""
-                self._run_dry_locked(stream)
-            self._wait_for_data(stream, size, timeout)
-
-    def take_all(self, stream: Stream, sink: io.BytesIO, timeout: float | None) -> bool:
-        """Wait for something and :meth:`take` all there is; whether that was the last of it."""
-        if stream.owned:
-            stream.buffer.move_to(sink)
-            return True
-        while True:
-            with self._guard:
-                if moved := stream.buffer.move_to(sink):
-                    self._consumed_locked(stream, moved)
-                    return stream.ended
-                if not _goes_on(stream):
-                    return True
-                self._run_dry_locked(stream)
-            self._wait_for_data(stream, 0, timeout)
 
     def wants_body(self, stream: Stream) -> bool:
         """Whether there is a use in sending more of the request body.
@@ -332,19 +305,6 @@ class Connection:
         with self._guard:
             self._pump.poll_locked()
 
-    def read_ahead(self, stream: Stream, timeout: float | None) -> bool:
-        """Wait until more was received of the stream; what nobody reads is credited all the same.
-
-        :returns: whether the stream goes on.
-        :raises TimeoutError: after ``timeout`` seconds.
-        """
-        with self._guard:
-            self._table.prepay(stream)
-            self._flush_locked()
-            size = stream.buffer.size
-        self.wait(stream, lambda: bool(stream.promises) or stream.buffer.size > size, timeout)
-        return stream.open
-
     # -- the end -----------------------------------------------------------------------------------
 
     def drain(self, reason: str) -> None:
@@ -377,15 +337,22 @@ class Connection:
     # -- the pump's owner ------------------------------------------------------------------------
 
     def receive_locked(self, data: memoryview) -> None:
-        self._silent_timeouts = 0
+        self._keepalive.heard_locked()
         for event in self._engine.receive(data):
-            self._table.dispatch(event)
+            if isinstance(event, PingAcknowledged):
+                self._keepalive.answered_locked(event)
+            else:
+                self._table.dispatch(event)
         self._table.expire_promises()
         if self._too_many_answers_locked():
             self._engine.go_away(ErrorCode.ENHANCE_YOUR_CALM)
             self._table.fail(FaultKind.PROTOCOL, "the server floods us and reads no answers")
         if self._table.state is State.CLOSED:
             self._close_locked()
+
+    def alarm_locked(self) -> None:
+        if error := self._keepalive.alarm_locked():
+            self.lost_locked(error)
 
     def reuse_locked(self) -> None:
         self._table.keep_data()
@@ -409,10 +376,11 @@ class Connection:
                 self._table.drop_all_promises()
             else:
                 self._close_stream_locked(stream, ErrorCode.CANCEL)
-        if self._table.state is State.DRAINING and self._table.unused:
+        if self._table.state is State.DRAINING and self._unneeded_locked():
             self._engine.go_away(ErrorCode.NO_ERROR)
             self._table.finish("no streams are left")
             self._close_locked()
+        self._keepalive.settle_locked()
         self._wake_locked()
 
     def announce(self) -> None:
@@ -442,8 +410,22 @@ class Connection:
             self._answers.add(self._pump.sent + self._pump.unsent, len(answer))
         return self._answers.size(self._pump.sent) > _ANSWER_LIMIT
 
-    def _wait_for_data(self, stream: Stream, known: int, timeout: float | None) -> None:
-        self.wait(stream, lambda: stream.buffer.size > known, timeout, unguarded=True)
+    def _unneeded_locked(self) -> bool:
+        # After GOAWAY, when no stream is left, a server need not answer PING any more.
+        return self._table.unused and (self._table.dismissed or not self._keepalive.pings)
+
+    def _dispel_doubt(self, deadline: Deadline) -> None:
+        """Have a silent server answer PING, or take no more requests."""
+        with self._guard:
+            # What is in the socket may be a sign of life, or the end.
+            if not self._look_locked() or not self._keepalive.doubtful:
+                return
+            self._keepalive.ask_locked()
+            left = deadline.remaining()
+        # The other half is for a dial.
+        half = Deadline(None if left is None else left / 2)
+        if not self._wait_for_place(lambda: self._keepalive.answered, half):
+            self.drain("the server has not answered PING")
 
     def _look_locked(self) -> bool:
         if self._table.state is not State.OPEN:
@@ -461,10 +443,6 @@ class Connection:
         stream.received_before = self._pump.received
         self._flush_locked(stream)
         return stream
-
-    def _consumed_locked(self, stream: Stream, size: int) -> None:
-        if not stream.owned and self._table.consumed(stream, size):
-            self._flush_locked()
 
     def _sent_before(self, stream: Stream) -> int | None:
         """Octets sent by now, while more of the request is to leave and nothing came back."""
@@ -498,22 +476,6 @@ class Connection:
             unguarded=unguarded,
         )
 
-    def _note_timeout(self, stream: Stream, timeout: float | None) -> None:
-        """A stream timed out; the connection may be at fault.
-
-        Others on it go on until their own timeouts: theirs may be longer with good reason.
-        """
-        with self._guard:
-            self._table.note_timeout(stream, timeout)
-            if self._pump.received == stream.received_before:
-                self._silent_timeouts += 1
-            if timeout is not None and self._pump.stuck_for_locked(timeout):
-                self._table.drain(f"the server read nothing for {timeout} seconds")
-            elif not self._engine.settings_received:
-                self._table.drain("the server has never said anything")
-            elif self._silent_timeouts >= _MAX_SILENT_TIMEOUTS:
-                self._table.drain("the server says nothing any more")
-
     def _wake_locked(self) -> None:
         changes = self._table.changes
         while changes.streams:
@@ -535,15 +497,6 @@ class Connection:
         self._table.close(stream, error_code)
         self._flush_locked()
 
-    def _run_dry_locked(self, stream: Stream) -> None:
-        """The application has to wait for data, which is when a window may grow."""
-        if stream.flow.may_grow:
-            size = stream.buffer.size
-            self._pump.poll_locked()  # octets that the kernel holds are no reason to wait
-            if stream.buffer.size == size:
-                self._table.blocked(stream)
-                self._flush_locked()
-
     def _flush_locked(self, stream: Stream | None = None) -> None:
         """Send what the engine has, as far as the socket takes it: for ``stream`` or for anyone."""
         self._pump.queue_locked(self._engine.take_output())
@@ -555,13 +508,3 @@ class Connection:
         self._pump.queue_locked(self._engine.take_output())
         self._pump.close_locked(discard=discard)
         _open_connections.discard(self)
-
-
-def _goes_on(stream: Stream) -> bool:
-    """Whether more may be received.
-
-    :raises StreamFault: when the stream failed.
-    """
-    if stream.fault is not None:
-        raise stream.fault
-    return not stream.ended

@@ -50,6 +50,11 @@ class Exchange:
         self._session = session
         self._keeps_pushes = keeps_pushes
 
+    @property
+    def streamed(self) -> bool:
+        """Whether the caller reads the response by himself (``stream=True``)."""
+        return bool(self.options["stream"])
+
     def enter(self) -> Token[Exchange | None]:
         """Become the current exchange, until :meth:`leave` with what this returns."""
         return _current.set(self)

@@ -8,6 +8,8 @@ reader goes on like that. A slow reader always finds something, and keeps the fi
 
 from __future__ import annotations
 
+MAX_WINDOW = 2**31 - 1
+"""The largest flow-control window, in octets (RFC 9113 section 6.9.1)."""
 STREAM_WINDOW = 1 << 20
 """Receive window of a new stream, in octets: what an unread response may hold in memory."""
 MAX_STREAM_WINDOW = 16 << 20
@@ -20,64 +22,88 @@ _GROWTH = 4  # 16 MiB within three round trips; doubling takes five
 
 
 class FlowControlManager:
-    """The policy of one receive window: this one never changes its size.
+    """Decides when the peer may send more: one receive window, in the terms of hyper's managers.
 
-    Octets count once the application has consumed or discarded them, so that a reader that stops
-    stops its peer. A WINDOW_UPDATE for each half of the window costs few frames and lets no fast
-    reader wait.
+    A subclass overrides :meth:`increase_window_size`, :meth:`blocked` or both, and is given to
+    ``HTTP2Adapter(window_manager=...)``. Octets count once the application has read them, so that a
+    reader that stops stops its peer. This class itself gives them back as soon as they are half of
+    the window, which never changes its size: few frames, and no fast reader has to wait.
 
-    :param window_size: the window, in octets.
+    :param initial_window_size: the window, in octets.
+    :param document_size: see the attribute.
     """
 
-    __slots__ = ("_batch", "_unacknowledged", "window_size")
+    __slots__ = ("document_size", "initial_window_size", "stream_id", "window_size")
 
-    def __init__(self, window_size: int) -> None:
-        self.window_size = window_size
-        self._batch = window_size // 2
-        self._unacknowledged = 0
+    def __init__(self, initial_window_size: int, document_size: int | None = None) -> None:
+        self.initial_window_size = initial_window_size
+        """What the window was at first, in octets."""
+        self.window_size = initial_window_size
+        """Octets that may be on their way or unread: it falls by what is read and rises by what the
+        methods return, after they have returned it. Not to be set by subclasses."""
+        self.document_size = document_size
+        """The response's Content-Length; ``None`` without one, and for a connection. It is set
+        after ``__init__``, before anything else is called."""
+        self.stream_id = 0
+        """The stream it is for; 0 stands for the connection. Set like ``document_size``."""
 
-    @property
-    def may_grow(self) -> bool:
-        """Whether :meth:`blocked` would return anything now."""
-        return False
+    def increase_window_size(self, frame_size: int) -> int:
+        """A frame has been read to its end; ``window_size`` does not know of it yet.
 
-    def consumed(self, size: int) -> int:
-        """Count ``size`` octets; returns the increment to send now, 0 for none."""
-        self._unacknowledged += size
-        if self._unacknowledged < self._batch:
-            return 0
-        increment, self._unacknowledged = self._unacknowledged, 0
-        return increment
+        :param frame_size: its content in octets, which may be 0.
+        :returns: octets to add to the window now, 0 for none.
+        """
+        unreturned = self.initial_window_size - self.window_size + frame_size
+        return unreturned if unreturned * 2 >= self.initial_window_size else 0
 
     def blocked(self) -> int:
-        """The reader has to wait for data; returns the increment to send now, 0 for none."""
+        """The application has read all there is and has to wait.
+
+        :returns: octets to add to the window now, 0 for none.
+        """
         return 0
 
 
 class AdaptiveWindow(FlowControlManager):
-    """A window that grows to :data:`MAX_STREAM_WINDOW` while the reader waits for the peer."""
+    """The default: a window that grows to 16 MiB while its reader waits for the peer."""
 
-    __slots__ = ("_read",)
+    __slots__ = ("_batch", "_full_size", "_read")
 
-    def __init__(self, window_size: int) -> None:
-        super().__init__(window_size)
+    def __init__(self, initial_window_size: int, document_size: int | None = None) -> None:
+        super().__init__(initial_window_size, document_size)
+        self._full_size = initial_window_size
+        self._batch = initial_window_size // 2
         self._read = 0  # octets at the present size
 
     @property
     def may_grow(self) -> bool:
-        return self._read * 2 >= self.window_size and self.window_size < MAX_STREAM_WINDOW
+        """Whether :meth:`blocked` would return anything now."""
+        return self._read * 2 >= self._full_size and self._full_size < MAX_STREAM_WINDOW
 
-    def consumed(self, size: int) -> int:
-        self._read += size
-        return super().consumed(size)
+    def increase_window_size(self, frame_size: int) -> int:
+        self._read += frame_size
+        unreturned = self._full_size - self.window_size + frame_size
+        return unreturned if unreturned >= self._batch else 0
 
     def blocked(self) -> int:
         if not self.may_grow:
             return 0
-        before = self.window_size
-        self.window_size = min(before * _GROWTH, MAX_STREAM_WINDOW)
+        self._full_size = min(self._full_size * _GROWTH, MAX_STREAM_WINDOW)
         # Half of a window that a round trip uses up would halve what it lets through.
-        self._batch = max(self._batch, self.window_size // _BATCHES)
+        self._batch = max(self._batch, self._full_size // _BATCHES)
         self._read = 0
-        increment, self._unacknowledged = self._unacknowledged, 0
-        return increment + self.window_size - before
+        return self._full_size - self.window_size
+
+
+def note_read(manager: FlowControlManager, size: int) -> int:
+    """Tell one of the managers above of ``size`` octets; returns the increment to send."""
+    increment = manager.increase_window_size(size)
+    manager.window_size += increment - size
+    return increment
+
+
+def note_blocked(manager: FlowControlManager) -> int:
+    """Tell one of the managers above that its reader waits; returns the increment to send."""
+    increment = manager.blocked()
+    manager.window_size += increment
+    return increment

@@ -89,16 +89,19 @@ class Lease:
         assert self._outgoing is not None
         return self._outgoing.body
 
-    def open_on(self, connection: Connection) -> bool:
-        """Open the stream on a connection that others use too, if there is a place.
+    def open_on(self, connection: Connection, deadline: Deadline) -> bool:
+        """Open the stream on a connection that others use too, if there is a place. A lease that
+        nothing was described to needs none.
 
+        :param deadline: of the wait for a silent server to show that it lives.
         :raises InvalidHeader: when the request must not be sent.
         """
-        assert self._outgoing is not None
-        request = self._outgoing.request
+        request = None if self._outgoing is None else self._outgoing.request
         self._use(connection)
         self._pool._validate_conn(self)  # type: ignore[arg-type]  # warns, as for any connection
-        self.stream = connection.open_stream(request)
+        if request is None:
+            return connection.look() or connection.usable
+        self.stream = connection.open_stream(request, deadline)
         return self.stream is not None
 
     def bind(self, connection: Connection) -> None:
@@ -107,12 +110,13 @@ class Lease:
         self._reserved = True
 
     def adopt(self, connection: Connection) -> Promise | None:
-        """Take an unclaimed push that may answer the request.
+        """Take an unclaimed push that may answer the request, which has no body then.
 
         :raises InvalidHeader: when the request must not be sent.
         """
         assert self._outgoing is not None
-        promise = connection.find_promise(self._outgoing.request.fields)
+        request = self._outgoing.request
+        promise = None if request.sending else connection.find_promise(request.fields)
         if promise is not None:
             self._use(connection)
             self.stream = promise.stream
@@ -211,6 +215,19 @@ class Lease:
         self.connection = connection
         self.dialled = connection.dialled
         self.stream = self._upload = None
+
+    def ping(self, timeout: Timeout) -> float:
+        """Seconds of a round trip, of a PING without a request.
+
+        :raises TimeoutError: when no answer came within the read timeout.
+        :raises StreamFault: when the connection was lost.
+        """
+        assert self.connection is not None
+        self.read_timeout = Timeout.resolve_default_timeout(timeout.read_timeout)
+        if self._reserved:
+            self._pool._validate_conn(self)  # type: ignore[arg-type]  # as in open_on
+            self.release()
+        return self.connection.ping(self.read_timeout)
 
     def drain(self, reason: str) -> None:
         """Let the connection carry no other request."""

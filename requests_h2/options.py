@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+import math
+from typing import Any, Literal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,6 +17,8 @@ class Options:
     adopt_pushes: bool = False
     max_pushes: int = 100
     push_timeout: float = 30.0
+    ping_interval: float | None = None
+    ping_timeout: float = 10.0
 
     def __post_init__(self) -> None:
         if self.http2 not in (True, False, "required"):
@@ -24,6 +27,12 @@ class Options:
             raise ValueError(f"max_pushes must be a positive number, not {self.max_pushes!r}")
         if not self.push_timeout > 0:
             raise ValueError(f"push_timeout must be positive seconds, not {self.push_timeout!r}")
+        if self.ping_interval is not None and not _is_duration(self.ping_interval):
+            raise ValueError(
+                f"ping_interval must be positive seconds or None, not {self.ping_interval!r}"
+            )
+        if not _is_duration(self.ping_timeout):
+            raise ValueError(f"ping_timeout must be positive seconds, not {self.ping_timeout!r}")
 
     @property
     def required(self) -> bool:
@@ -34,3 +43,8 @@ class Options:
     def keeps_pushes(self) -> bool:
         """Whether pushes are wanted without a hook."""
         return self.enable_push or self.adopt_pushes
+
+
+def _is_duration(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 < value < math.inf

@@ -116,7 +116,7 @@ class Origin:
         deadline = Deadline(limit)
         pending: _Dial | None = None
         tried: list[Connection] = []
-        while not self._open(lease, tried):
+        while not self._open(lease, tried, deadline):
             with self._dialled:
                 if pending is not None and pending.error is not None:
                     lease.dialled = pending.dialled
@@ -150,12 +150,12 @@ class Origin:
             text = f"Connection to {pool.host} timed out while another thread was connecting"
         return ConnectTimeoutError(lease, f"{text}. (connect timeout={limit})")
 
-    def _open(self, lease: Lease, tried: list[Connection]) -> bool:
+    def _open(self, lease: Lease, tried: list[Connection], deadline: Deadline) -> bool:
         """Open a stream on a connection there is; ``tried`` becomes those that had no place."""
         with self._dialled:
             tried[:] = self._connections
         for connection in list(tried):
-            if lease.open_on(connection):
+            if lease.open_on(connection, deadline):
                 return True
             if not connection.usable:
                 self._forget(connection)
@@ -256,6 +256,7 @@ class Origin:
             f"{pool.host}:{pool.port}",
             Dialled.of(conn),
             Promises(authority, self._options.max_pushes, self._options.push_timeout),
+            self._options,
         )
         with self._dialled:
             self._connections.append(connection)

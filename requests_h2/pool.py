@@ -11,6 +11,7 @@ from urllib3 import HTTPHeaderDict
 from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.exceptions import ClosedPoolError, ReadTimeoutError
+from urllib3.response import HTTPResponse
 from urllib3.util import Timeout
 from urllib3.util.proxy import connection_requires_http_tunnel
 from urllib3.util.retry import Retry
@@ -26,6 +27,20 @@ from .response import HTTP2Response
 
 log = logging.getLogger(__name__)
 urllib3_log = logging.getLogger("urllib3.connectionpool")
+
+
+_MAX_PINGS = 4  # as often as a request is turned away
+
+
+class PingBody:
+    """Stands where a request has its body, to have ``urlopen`` send PING and nothing else.
+
+    So it dials, retries that and words its errors as for any request.
+    """
+
+    def __init__(self) -> None:
+        self.round_trip = 0.0
+        """Seconds, when ``urlopen`` has returned."""
 
 
 class HTTP2ConnectionPool(HTTPSConnectionPool):
@@ -63,8 +78,8 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
         renew_in_children(self)
 
     @property
-    def _multiplexes(self) -> bool:
-        """Whether requests go by leases. It changes while vcrpy, say, has replaced the class."""
+    def multiplexes(self) -> bool:
+        """Whether HTTP/2 is offered. It changes while vcrpy, say, has replaced the class."""
         return self._reaches and _is_urllib3s(self.ConnectionCls)
 
     # -- urllib3's interface -----------------------------------------------------------------------
@@ -72,7 +87,7 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
     def _get_conn(self, timeout: float | None = None) -> Any:
         if self.pool is None:
             raise ClosedPoolError(self, "Pool is closed.")
-        if self._multiplexes:
+        if self.multiplexes:
             return Lease(self, timeout)
         if self._options.required:
             way = (
@@ -86,7 +101,7 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
     def _put_conn(self, conn: Any) -> None:
         if isinstance(conn, Lease):
             conn.release()
-        elif conn is not None or not self._multiplexes:
+        elif conn is not None or not self.multiplexes:
             # None stands for a lease that urlopen has closed, which returned its place by itself.
             super()._put_conn(conn)
 
@@ -160,6 +175,9 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
             )
         timeout = self._get_timeout(timeout)
         timeout.start_connect()
+        if isinstance(body, PingBody):
+            body.round_trip = self._ping(conn, url, timeout)
+            return HTTPResponse(status=200, preload_content=False)
         response = self._make_http2_request(
             conn, method, url, body, list((headers or self.headers).items()), timeout, options
         )
@@ -191,6 +209,25 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
         # What HTTP2Response has, so that nobody has to ask which it is.
         answer.trailers, answer.informational, answer.pushed = HTTPHeaderDict(), [], False
         return answer
+
+    def _ping(self, lease: Lease, url: str, timeout: Timeout) -> float:
+        attempts = 0
+        while True:
+            attempts += 1
+            if not self._origin.bind(self, lease, timeout):
+                lease.release()
+                raise HTTP2RequiredError(
+                    f"{self.host}:{self.port} is served over HTTP/1.1, where there is no PING"
+                )
+            try:
+                return lease.ping(timeout)
+            except TimeoutError as error:
+                text = f"No answer to PING. (read timeout={lease.read_timeout})"
+                raise ReadTimeoutError(self, url, text) from error
+            except StreamFault as fault:
+                # Servers retire connections after so many requests; that is no fault of theirs.
+                if fault.kind is not FaultKind.NOT_SENT or attempts == _MAX_PINGS:
+                    raise to_urllib3(fault) from fault
 
     # -- one request -------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ by a byte in a socket pair that is polled together with the socket.
 
 from __future__ import annotations
 
+import math
 import select
 import socket
 import threading
@@ -56,6 +57,9 @@ class Owner(Protocol):
 
     def interrupted_locked(self) -> None:
         """Something like KeyboardInterrupt struck while the lock was held."""
+
+    def alarm_locked(self) -> None:
+        """The time of :meth:`Pump.set_alarm_locked` has come, and what there was is read."""
 
     def settle_locked(self) -> None:
         """The lock is about to be released."""
@@ -118,6 +122,7 @@ class Pump:
         self._rouse_in, self._rouse_out = socket.socketpair()
         self._rouse_in.setblocking(False)
         self._rouse_out.setblocking(False)
+        self._alarm = math.inf  # lock; when the owner is to be called, on the monotonic clock
         self._moved_at = time.monotonic()  # lock; when output was last empty or sent
         self._closed = False  # lock
         self.sent = 0  # lock; octets that the socket has taken
@@ -135,6 +140,12 @@ class Pump:
     def stuck_for_locked(self, seconds: float) -> bool:
         """Whether there is output of which the socket took nothing for so long."""
         return self._outbound.size > 0 and time.monotonic() - self._moved_at >= seconds
+
+    def set_alarm_locked(self, at: float) -> None:
+        """Have the owner called at this time of the monotonic clock, if somebody waits then."""
+        if at < self._alarm and self._pumper:
+            self._rouse_locked()  # it polls until later
+        self._alarm = at
 
     def queue_locked(self, data: bytes) -> None:
         if not self._outbound.size:
@@ -233,11 +244,11 @@ class Pump:
                     if ready() or self._closed or deadline.expired:
                         return ready() or self._closed
                     bell = self._enter_locked(waiter, me)
+                self._owner.announce()
                 if bell is None:
                     self._pump(waiter, ready, deadline)
                 else:
                     bell.acquire(timeout=_poll_time(deadline))
-                self._owner.announce()
                 if unguarded and ready():
                     return True
         finally:
@@ -245,6 +256,7 @@ class Pump:
             if self._pumper == me or self._heir is waiter or waiter in self._bells:
                 with self.lock:
                     self._leave_locked(waiter)
+            self._owner.announce()
 
     def _enter_locked(self, waiter: Waiter, me: int) -> threading.Lock | None:
         """Take the pump's role, or get a bell to wait for."""
@@ -280,6 +292,8 @@ class Pump:
                 if roused:
                     self._calm_locked()
                 self._read_locked()
+                if time.monotonic() >= self._alarm:
+                    self._owner.alarm_locked()
                 self.flush_locked()
                 self._polls_writing = self._outbound.size > 0
                 done = ready() or self._closed or deadline.expired
@@ -290,7 +304,7 @@ class Pump:
         """Wait for the socket or to be roused, and tell whether it was that. The descriptors stay
         valid while this thread has the role: see :meth:`_dispose_locked`.
         """
-        timeout = _poll_time(deadline)
+        timeout = min(_poll_time(deadline), max(0.0, self._alarm - time.monotonic()))
         write = self._polls_writing
         # Looked up when called: gevent and eventlet replace or remove poll.
         if hasattr(select, "poll"):

@@ -26,9 +26,10 @@ from .response import HTTP2Response, StreamReader, http2_response
 class PushedResponse:
     """A response that the server promised without being asked for it.
 
-    Thread-safe: it may be used by other threads than the one that reads the parent, and after the
-    parent has ended. Until :meth:`response` claims it the server sends a window of it at most, and
-    it is reset when the parent is closed or ``push_timeout`` has passed.
+    It may be used by another thread than the one that reads the parent, and after the parent has
+    ended; by one at a time, like the response, but for :meth:`cancel`. Until :meth:`response`
+    claims it the server sends a window of it at most, and it is reset when the parent is closed or
+    ``push_timeout`` has passed.
     """
 
     def __init__(
@@ -41,8 +42,8 @@ class PushedResponse:
     ) -> None:
         self.request = _prepared(promise.request)
         """The promised request."""
-        self.parent = parent
-        """The response that the promise belongs to; ``None`` if only its ``raw`` was kept."""
+        # Weak: the parent's list of its pushes would keep a parent that is dropped, and its stream.
+        self._parent = None if parent is None else weakref.ref(parent)
         self._adapter = adapter
         self._connection = connection
         self._promise = promise
@@ -56,6 +57,11 @@ class PushedResponse:
     @property
     def url(self) -> str:
         return str(self.request.url)
+
+    @property
+    def parent(self) -> requests.Response | None:
+        """The response that the promise belongs to; ``None`` when nobody has kept it."""
+        return None if self._parent is None else self._parent()
 
     @property
     def path(self) -> str:
@@ -84,7 +90,7 @@ class PushedResponse:
         """
         if self._response is None:
             if not self._connection.claim(self._promise):
-                raise requests.exceptions.ConnectionError(self._lost(), request=self.request)
+                raise self._lost()
             self._response = self._wait(_seconds(timeout, self._timeout), stream)
         if not stream:
             self._response.content  # noqa: B018  # reads it
@@ -96,11 +102,12 @@ class PushedResponse:
         self._connection.claim(self._promise)
         self._connection.close_stream(self._promise.stream)
 
-    def _lost(self) -> str:
+    def _lost(self) -> requests.exceptions.ConnectionError:
         why = "claimed by another" if self.claimed else "dropped: nobody had claimed it in time"
         if self._cancelled:
             why = "cancelled"
-        return f"{self._connection.origin}: the push of {self.path} was {why}"
+        text = f"{self._connection.origin}: the push of {self.path} was {why}"
+        return requests.exceptions.ConnectionError(text, request=self.request)
 
     def _wait(self, timeout: float | None, stream: bool) -> requests.Response:
         pushed, method = self._promise.stream, self._promise.request.method
@@ -112,7 +119,7 @@ class PushedResponse:
             cause = ReadTimeoutError(None, self.url, text)  # type: ignore[arg-type]  # for its text
             raise requests.exceptions.ReadTimeout(cause, request=self.request) from error
         if pushed.response is None:
-            raise self._failure(pushed.fault)
+            raise self._lost() if self._cancelled else self._failure(pushed.fault)
         raw = http2_response(
             StreamReader(self._connection, pushed, method, None, timeout),
             method=method,
@@ -183,7 +190,7 @@ class Pushes:
         if not stream.open or self._reader.closed:
             return False
         try:
-            return self._reader.connection.read_ahead(stream, self._reader.timeout)
+            return self._reader.connection.receiving.read_ahead(stream, self._reader.timeout)
         except TimeoutError as error:
             raise requests.exceptions.ReadTimeout(
                 f"Read timed out. (read timeout={self._reader.timeout})",

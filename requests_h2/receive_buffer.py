@@ -13,6 +13,8 @@ import io
 from collections import deque
 from collections.abc import Sequence
 
+from .frame_sizes import FrameSizes
+
 SEGMENT_SIZE = 64 << 10
 _SPARE_SEGMENTS = 4
 _SMALL_PART = 512  # octets, below which a view is larger than what it shows
@@ -35,11 +37,15 @@ class Segments:
 
 
 class ReceiveBuffer:
-    """A queue of octets. Guarded by the connection's lock."""
+    """A queue of octets. Guarded by the connection's lock.
 
-    __slots__ = ("_end", "_kept", "_segments", "_start", "_views", "size")
+    :param frames: whether it remembers where frames end, for :meth:`take_frame`.
+    """
 
-    def __init__(self, segments: Segments) -> None:
+    __slots__ = ("_end", "_frames", "_kept", "_segments", "_start", "_views", "size")
+
+    def __init__(self, segments: Segments, frames: bool) -> None:
+        self._frames = FrameSizes() if frames else None
         self._segments = segments
         self._kept: deque[bytearray] = deque()
         self._start = 0  # of what is unread in the first segment
@@ -51,11 +57,39 @@ class ReceiveBuffer:
         """Queue parts of ``size`` octets together, which are valid until :meth:`keep`."""
         self._views.extend(parts)
         self.size += size
+        if self._frames is not None:
+            self._frames.add(map(len, parts))
         if size < len(parts) * _SMALL_PART:
             self.keep()
 
+    @property
+    def has_frame(self) -> bool:
+        """Whether :meth:`take_frame` has something to take, were it empty."""
+        return self.size > 0 or bool(self._frames)
+
     def take(self, limit: int) -> bytes:
         """Remove at most ``limit`` octets."""
+        data = self._take(limit)
+        if self._frames is not None:
+            if self.size:
+                self._frames.read(len(data))
+            else:
+                self._frames.clear()
+        return data
+
+    def take_frame(self, limit: int | None) -> bytes:
+        """Remove the first frame, or what is left of it, or ``limit`` octets of that.
+
+        Where the ends of frames are not known, all there is.
+        """
+        frames = self._frames
+        size = self.size if frames is None else frames.rest_of_first()
+        data = self._take(size if limit is None else min(size, limit))
+        if frames is not None:
+            frames.read_of_first(len(data))
+        return data
+
+    def _take(self, limit: int) -> bytes:
         parts: list[memoryview | bytes] = []
         left = limit
         while self._kept and left > 0:
@@ -70,6 +104,7 @@ class ReceiveBuffer:
         while views and left > 0:
             view = views.popleft()
             if len(view) > left:
+                view = memoryview(view)
                 views.appendleft(view[left:])
                 view = view[:left]
             parts.append(view)
@@ -80,6 +115,8 @@ class ReceiveBuffer:
     def move_to(self, sink: io.BytesIO) -> int:
         """Remove all of it into ``sink``; returns how much it was."""
         moved, self.size = self.size, 0
+        if self._frames is not None:
+            self._frames.clear()
         while self._kept:
             sink.write(memoryview(self._kept[0])[self._start : self._filled()])
             self._drop()
@@ -89,7 +126,7 @@ class ReceiveBuffer:
 
     def own(self) -> None:
         """Keep all of it apart from the connection, which is done with the stream."""
-        data = self.take(self.size)
+        data = self._take(self.size)
         self._views.append(data)
         self.size = len(data)
 
@@ -109,6 +146,8 @@ class ReceiveBuffer:
 
     def clear(self) -> None:
         self.size = 0
+        if self._frames is not None:
+            self._frames.clear()
         self._views.clear()
         while self._kept:
             self._drop()

@@ -7,7 +7,6 @@ import io
 from collections.abc import Callable, Generator
 from typing import Any, NamedTuple, Protocol
 
-import urllib3
 from requests.models import CONTENT_CHUNK_SIZE
 from urllib3 import HTTPHeaderDict
 from urllib3.exceptions import IncompleteRead
@@ -16,6 +15,7 @@ from .body import Upload
 from .connection import Connection
 from .exceptions import CallerError, StreamFault, to_urllib3
 from .fields import ResponseFields
+from .framewise import FramewiseResponse
 from .stream import Stream
 
 _GATHERED = 64 << 10  # octets that are worth waiting for, to be copied once
@@ -41,6 +41,7 @@ class StreamReader:
         response = stream.response
         assert response is not None
         self._connection = connection
+        self._receiving = connection.receiving
         self._stream = stream
         self._upload = upload
         self._timeout = timeout
@@ -114,20 +115,34 @@ class StreamReader:
 
         :raises TimeoutError: when nothing came within the read timeout.
         """
-        if limit == 0 or not self._goes_on():
+        if limit == 0 or not self._goes_on(until=self._has_data):
             return 0
         buffer = self._stream.buffer
         if not self._stream.owned:
-            self._connection.wait(
-                self._stream, lambda: buffer.size > 0, self._timeout, unguarded=True
-            )
+            self._connection.wait(self._stream, self._has_data, self._timeout, unguarded=True)
         return buffer.size if limit is None else min(buffer.size, limit)
 
+    def read_frame(self, limit: int | None = None) -> bytes | None:
+        """A DATA frame's content, or what is left of it, at most ``limit`` octets.
+
+        :returns: ``b""`` for an empty frame, ``None`` at the end.
+        :raises TimeoutError, ProtocolError, IncompleteRead: as :meth:`read1`.
+        """
+        if not self._goes_on(until=lambda: self._stream.buffer.has_frame):
+            return None
+        try:
+            frame = self._receiving.take_frame(self._stream, limit, self._timeout)
+        except StreamFault as fault:
+            raise to_urllib3(fault) from fault
+        if frame is None:
+            self._finish()
+        return frame
+
     def _take(self, limit: int | None, wanted: int) -> bytes:
-        if limit == 0 or not self._goes_on():
+        if limit == 0 or not self._goes_on(until=self._has_data):
             return b""
         try:
-            data = self._connection.take(self._stream, limit, self._timeout, wanted)
+            data = self._receiving.take(self._stream, limit, self._timeout, wanted)
         except StreamFault as fault:
             raise to_urllib3(fault) from fault
         if not data:
@@ -137,8 +152,8 @@ class StreamReader:
     def _read_all(self) -> bytes:
         body = io.BytesIO()  # gives its buffer away without a copy
         try:
-            while self._goes_on():
-                if self._connection.take_all(self._stream, body, self._timeout):
+            while self._goes_on(until=self._has_data):
+                if self._receiving.take_all(self._stream, body, self._timeout):
                     self._finish()
         except StreamFault as fault:
             raise to_urllib3(fault) from fault
@@ -162,12 +177,15 @@ class StreamReader:
             self._closed = True
             self._connection.give_up_later(self._stream)
 
-    def _goes_on(self) -> bool:
-        """Whether there may be more to read; drives the rest of an upload until there is."""
+    def _has_data(self) -> bool:
+        return self._stream.buffer.size > 0
+
+    def _goes_on(self, until: Callable[[], bool]) -> bool:
+        """Whether there may be more to read; drives the rest of an upload ``until()`` there is."""
         if not self._closed and self._stream.bodiless:
             self.close()
         if self._upload is not None and not self._upload.done and not self._closed:
-            self._upload.advance(until=lambda: self._stream.buffer.size > 0)
+            self._upload.advance(until)
         return not self._closed
 
     def _finish(self) -> None:
@@ -197,7 +215,7 @@ class PushSink(Protocol):
         """Call the hooks for what has been promised since; raises what they raise."""
 
 
-class HTTP2Response(urllib3.HTTPResponse):
+class HTTP2Response(FramewiseResponse):
     """A urllib3 response whose bytes come from a stream."""
 
     wanted_whole = False
@@ -308,6 +326,24 @@ class HTTP2Response(urllib3.HTTPResponse):
             assert self._fp is not None
             return self._fp.read(self.reader.ready(amt) or amt)
         return super()._fp_read(amt, read1=read1)
+
+    def _read_frame(self, limit: int | None) -> bytes | None:
+        self._surface_pushes()
+        self._reads += 1
+        try:
+            with self._error_catcher():
+                frame = self.reader.read_frame(limit)
+        except CallerError as error:
+            raise error.original from None
+        finally:
+            self._reads -= 1
+        if frame is None:
+            self._surface_pushes()
+            return None
+        self._fp_bytes_read += len(frame)
+        if self.length_remaining is not None:
+            self.length_remaining -= len(frame)
+        return frame
 
     def _surfacing(self, read: Callable[..., bytes], *arguments: Any) -> bytes:
         """Read, and call the hooks for pushes before and, at the end, after it: no lock is held

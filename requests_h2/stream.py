@@ -36,6 +36,11 @@ class Request(NamedTuple):
     sending: bool
     exchange: Exchange | None = None
 
+    @property
+    def may_be_streamed(self) -> bool:
+        """Whether somebody may read the response frame by frame, and not requests all of it."""
+        return self.exchange is None or self.exchange.streamed
+
 
 class Stream(Waiter):
     """The receiving half of one exchange; every attribute is guarded by the connection's lock.
@@ -84,7 +89,7 @@ class Stream(Waiter):
         self.exchange = request.exchange
         self.informational: list[ResponseFields] = []
         self.promises: deque[Promise] = deque()  # that were not surfaced yet
-        self.buffer = ReceiveBuffer(segments)
+        self.buffer = ReceiveBuffer(segments, request.may_be_streamed)
         self.prepaid = 0  # unread octets for which the peer got its credit already
         self.expected: int | None = None
         self.leaves_at = 0  # octets the connection will have sent when all that is queued has left

@@ -35,7 +35,7 @@ from .exceptions import (
     error_name,
 )
 from .fields import Field, list_size
-from .flow_control import CONNECTION_WINDOW, FlowControlManager
+from .flow_control import CONNECTION_WINDOW, FlowControlManager, note_blocked, note_read
 from .promises import Promise, Promises
 from .receive_buffer import Segments
 from .stream import Request, Stream
@@ -83,6 +83,7 @@ class StreamTable:
         self._proven = False  # whether it has ever answered a request
         self._end: tuple[FaultKind, str, int | None, OSError | None] | None = None
         self._complaint = ""  # the last GOAWAY with an error
+        self._farewell = ""  # the last one without
         self._refusals = 0
         self._idle_since = time.time()  # wall clock: a suspended host's idle time counts
         self.state = State.OPEN
@@ -94,6 +95,11 @@ class StreamTable:
         """Whether another stream may be opened now (RFC 9113 section 5.1.2)."""
         busy = self._engine.open_streams + self.reserved
         return self.state is State.OPEN and busy < self._engine.max_concurrent_streams
+
+    @property
+    def dismissed(self) -> bool:
+        """Whether the server has sent GOAWAY."""
+        return bool(self._complaint or self._farewell)
 
     @property
     def unused(self) -> bool:
@@ -163,7 +169,7 @@ class StreamTable:
 
     def blocked(self, stream: Stream) -> None:
         """The application has read all there is and has to wait."""
-        if stream.open and (increment := stream.flow.blocked()):
+        if stream.open and (increment := note_blocked(stream.flow)):
             self._engine.send_window_update(stream.id, increment)
 
     @property
@@ -227,6 +233,20 @@ class StreamTable:
             self.finish(text)
             for stream in list(self._streams.values()):
                 self._fail(stream, kind, text, error_code, cause=cause)
+
+    @property
+    def fault(self) -> StreamFault:
+        """Why the connection, which is closed, is of no use to who has no stream on it: NOT_SENT
+        when nothing went wrong.
+        """
+        end = self._end
+        if self._complaint:
+            said = f"the server sent {self._complaint}"
+            end = end or (FaultKind.CONNECTION_LOST, said, None, None)
+        elif end is None or self._farewell:
+            end = (FaultKind.NOT_SENT, self._farewell or "the connection was closed", None, None)
+        kind, text, error_code, cause = end
+        return StreamFault(kind, self._origin, text, error_code, cause=cause)
 
     def renew_after_fork(self) -> None:
         """In a forked child: the streams fail; nothing is sent."""
@@ -324,7 +344,9 @@ class StreamTable:
         text = f"GOAWAY with {error_name(event.error_code)}{debug_text(event.debug)}"
         self._log("%s: %s, last stream %d", self._origin, text, event.last_stream_id)
         self.drain(text)
-        if event.error_code != ErrorCode.NO_ERROR:
+        if event.error_code == ErrorCode.NO_ERROR:
+            self._farewell = text
+        else:
             self._complaint = text
         for stream in list(self._streams.values()):
             # What it says is about the streams that we open (RFC 9113 section 6.8).
@@ -403,10 +425,10 @@ class StreamTable:
     def _credit(self, stream: Stream | None, size: int) -> bool:
         """Count octets that are consumed or discarded; whether a WINDOW_UPDATE was queued."""
         credited = False
-        if increment := self._window.consumed(size):
+        if increment := note_read(self._window, size):
             self._engine.send_window_update(0, increment)
             credited = True
-        if stream is not None and stream.open and (increment := stream.flow.consumed(size)):
+        if stream is not None and stream.open and (increment := note_read(stream.flow, size)):
             self._engine.send_window_update(stream.id, increment)
             credited = True
         return credited

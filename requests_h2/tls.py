@@ -236,7 +236,7 @@ class SSLSocketTransport:
     """
 
     def __init__(self, sock: Any) -> None:
-        sock.setblocking(False)
+        sock.setblocking(False)  # not settimeout(0), by which eventlet's goes on to wait
         self.sock: ssl.SSLSocket = sock
         # One Python frame less for each record than recv_into, which other wrappers have only.
         self._read = sock.read if isinstance(sock, ssl.SSLSocket) else None

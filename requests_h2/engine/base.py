@@ -34,7 +34,6 @@ from .pushes import Pushes
 
 DEFAULT_WINDOW = 65_535
 """Initial flow-control window before SETTINGS, in octets (RFC 9113 section 6.9.2)."""
-MAX_WINDOW = 2**31 - 1
 FRAME_HEADER = 9  # octets (RFC 9113 section 4.1)
 MAX_FRAME_SIZE = 16_384
 """The largest frame payload we accept, in octets: SETTINGS_MAX_FRAME_SIZE's default."""

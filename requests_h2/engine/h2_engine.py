@@ -27,11 +27,11 @@ from h2.settings import SettingCodes
 
 from ..exceptions import ErrorCode
 from ..fields import Field, Fields
+from ..flow_control import MAX_WINDOW
 from .base import (
     ASSUMED_CONCURRENT_STREAMS,
     DEFAULT_WINDOW,
     MAX_FRAME_SIZE,
-    MAX_WINDOW,
     ConnectionFailed,
     DataReceived,
     Engine,

@@ -28,11 +28,11 @@ import ngh2
 
 from ..exceptions import ErrorCode, error_name
 from ..fields import Field, Fields
+from ..flow_control import MAX_WINDOW
 from .base import (
     ASSUMED_CONCURRENT_STREAMS,
     DEFAULT_WINDOW,
     MAX_FRAME_SIZE,
-    MAX_WINDOW,
     ConnectionFailed,
     DataReceived,
     Engine,

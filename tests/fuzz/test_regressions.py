@@ -170,5 +170,6 @@ def test_octets_in_tiny_frames_are_joined(engine: str) -> None:
     memory, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     (stream,) = drive.opened
-    assert memory < 2 * octets + SEGMENT_SIZE
+    # Where each frame ends takes two octets more; the rest are tuples that Python keeps for later.
+    assert memory < 4 * octets + SEGMENT_SIZE
     assert stream.buffer.take(octets) == b"ab" * (octets // 2)

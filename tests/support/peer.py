@@ -33,7 +33,7 @@ from .channel import TIMEOUT, Channel, Closed
 from .peer_connection import PeerConnection
 from .peer_http1 import Http1Connection
 from .peer_request import Request
-from .peer_scripts import hold, serve
+from .peer_scripts import hold, promise, serve
 
 __all__ = [
     "ALPN_BOTH",
@@ -46,6 +46,7 @@ __all__ = [
     "Request",
     "StartPeer",
     "hold",
+    "promise",
     "serve",
 ]
 

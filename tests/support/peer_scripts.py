@@ -1,4 +1,7 @@
-"""Ready scripts: ``serve(handler)`` answers whatever comes, ``hold`` answers nothing."""
+"""Ready scripts: ``serve(handler)`` answers whatever comes, ``hold`` answers nothing.
+
+``promise(conn, request, 2, "/path")`` is a part of others: a GET that is likely to be taken.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,13 @@ _WITHOUT_BODY = (204, 304)
 def hold(conn: PeerConnection | Http1Connection) -> None:
     """Read and record, answer nothing."""
     conn.linger()
+
+
+def promise(conn: PeerConnection, request: Request, stream_id: int, path: str) -> Request:
+    """PUSH_PROMISE of a GET from the server that was asked; what it promises, to be answered."""
+    pseudo = {"method": "GET", "scheme": "https", "authority": request.authority, "path": path}
+    fields = [(f":{name}", value) for name, value in pseudo.items()]
+    return conn.push_promise(request, stream_id, fields)
 
 
 def serve(handler: Handler) -> Callable[[PeerConnection | Http1Connection], None]:

@@ -25,6 +25,7 @@ LAYERS = (
     ("response",),
     ("body",),
     ("connection",),
+    ("keepalive", "receiving"),
     ("stream_table",),
     ("stream",),
     ("promises",),
@@ -37,7 +38,7 @@ LAYERS = (
     ("engine.pushes",),
     ("engine.frames", "engine.__init__"),
     ("exchange", "fields", "flow_control", "fork", "options", "outbound", "receive_buffer", "tls"),
-    ("exceptions", "timeouts"),
+    ("exceptions", "frame_sizes", "framewise", "timeouts"),
 )
 RANK = {name: row for row, names in enumerate(LAYERS) for name in names}
 

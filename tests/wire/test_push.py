@@ -116,6 +116,17 @@ def test_a_session_hook_gets_what_is_pushed(
     assert started.accepted == 1
 
 
+@pytest.mark.parametrize("when", ["before", "in the body", "last"])
+def test_hooks_are_called_by_those_who_read_frames(
+    pushing: Any, peer: StartPeer, when: str
+) -> None:
+    session, seen = pushing(), []
+    session.hooks["push"] = lambda push, **kwargs: seen.append(push.path)
+    response = session.get(start(peer, Site(when=when)).url, timeout=WAIT, stream=True)
+    assert list(response.raw.read_chunked()) == [b"first ", b"second", b""]
+    assert seen == ["/pushed"]
+
+
 def test_hooks_of_session_and_request_are_called_in_that_order(
     pushing: Any, peer: StartPeer
 ) -> None:
@@ -549,6 +560,7 @@ def test_a_later_request_is_answered_from_the_push(pushing: Any, peer: StartPeer
     [
         ("", {"path": "/other"}),
         ("", {"method": "POST"}),
+        ("", {"data": b"x"}),
         ("", {"headers": {"Authorization": "Basic eA=="}}),
         ("", {"headers": {"Cookie": "a=b"}}),
         ("", {"headers": {"Range": "bytes=0-1"}}),
@@ -566,7 +578,8 @@ def test_only_what_was_promised_is_adopted(
     session.get(started.url, timeout=WAIT)
     url = started.url + change.get("path", "/pushed")
     method, headers = change.get("method", "GET"), change.get("headers", {})
-    response = session.request(method, url, headers=headers, timeout=WAIT)
+    data = change.get("data")
+    response = session.request(method, url, headers=headers, data=data, timeout=WAIT)
     assert response.content == b"asked for"
 
 

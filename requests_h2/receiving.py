@@ -1,0 +1,140 @@
+"""What readers take out of the streams of one connection, and the credit that it brings."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Protocol
+
+from .engine.base import Engine
+from .pump import Pump
+from .receive_buffer import ReceiveBuffer
+from .stream import Stream
+from .stream_table import StreamTable
+
+
+class Wait(Protocol):
+    """``Connection.wait``."""
+
+    def __call__(
+        self,
+        stream: Stream,
+        ready: Callable[[], bool],
+        timeout: float | None,
+        unguarded: bool = False,
+    ) -> None: ...
+
+
+class Receiving:
+    """The reading half of a connection. A stream has one reader at a time, a thread of its own.
+
+    :param wait: for something on a stream, without the lock.
+    """
+
+    def __init__(self, pump: Pump, table: StreamTable, engine: Engine, wait: Wait) -> None:
+        self._pump = pump
+        # Guarded by the pump's lock.
+        self._table = table
+        self._engine = engine
+        self._wait = wait
+
+    def take(
+        self, stream: Stream, limit: int | None, timeout: float | None, wanted: int = 1
+    ) -> bytes:
+        """Some of what was received, at most ``limit`` octets; empty at the end of the stream.
+
+        :param timeout: seconds to wait for the next octet.
+        :param wanted: octets worth waiting for: fewer come at the end, or when flow control could
+            keep the rest back.
+        :raises TimeoutError: when nothing came in time.
+        :raises StreamFault: when the stream failed, after its good data was taken.
+        """
+        buffer = stream.buffer
+        if stream.owned:
+            return buffer.take(buffer.size if limit is None else limit)
+        wanted = max(1, min(wanted, stream.flow.window_size // 2))
+        while True:
+            with self._pump.guard:
+                size = buffer.size
+                if size >= wanted or (size and not stream.open):
+                    data = buffer.take(size if limit is None else limit)
+                    self._consumed_locked(stream, len(data))
+                    return data
+                if not self._goes_on_locked(stream):
+                    return b""
+            self._wait(stream, _more_than(buffer, size), timeout, unguarded=True)
+
+    def take_all(self, stream: Stream, sink: io.BytesIO, timeout: float | None) -> bool:
+        """Wait for something and :meth:`take` all there is; whether that was the last of it."""
+        buffer = stream.buffer
+        if stream.owned:
+            buffer.move_to(sink)
+            return True
+        while True:
+            with self._pump.guard:
+                if moved := buffer.move_to(sink):
+                    self._consumed_locked(stream, moved)
+                    return stream.ended
+                if not self._goes_on_locked(stream):
+                    return True
+            self._wait(stream, _more_than(buffer, 0), timeout, unguarded=True)
+
+    def take_frame(self, stream: Stream, limit: int | None, timeout: float | None) -> bytes | None:
+        """The next frame or what is left of it, at most ``limit`` octets; ``None`` at the end.
+
+        :raises TimeoutError, StreamFault: as :meth:`take`.
+        """
+        buffer = stream.buffer
+        if stream.owned:
+            return buffer.take_frame(limit) if buffer.has_frame else None
+        while True:
+            with self._pump.guard:
+                if buffer.has_frame:
+                    frame = buffer.take_frame(limit)
+                    self._consumed_locked(stream, len(frame))
+                    return frame
+                if not self._goes_on_locked(stream):
+                    return None
+            self._wait(stream, lambda: buffer.has_frame, timeout, unguarded=True)
+
+    def read_ahead(self, stream: Stream, timeout: float | None) -> bool:
+        """Wait until more was received of the stream; what nobody reads is credited all the same.
+
+        :returns: whether the stream goes on.
+        :raises TimeoutError: after ``timeout`` seconds.
+        """
+        with self._pump.guard:
+            self._table.prepay(stream)
+            self._flush_locked()
+            size = stream.buffer.size
+        self._wait(stream, lambda: bool(stream.promises) or stream.buffer.size > size, timeout)
+        return stream.open
+
+    def _consumed_locked(self, stream: Stream, size: int) -> None:
+        if not stream.owned and self._table.consumed(stream, size):
+            self._flush_locked()
+
+    def _goes_on_locked(self, stream: Stream) -> bool:
+        """Whether to wait for more, which is when a window may grow.
+
+        :raises StreamFault: when the stream failed.
+        """
+        if stream.fault is not None:
+            raise stream.fault
+        if stream.ended:
+            return False
+        if stream.flow.may_grow:
+            size = stream.buffer.size
+            self._pump.poll_locked()  # octets that the kernel holds are no reason to wait
+            if stream.buffer.size == size:
+                self._table.blocked(stream)
+                self._flush_locked()
+        return True
+
+    def _flush_locked(self) -> None:
+        self._pump.queue_locked(self._engine.take_output())
+        self._pump.flush_locked()
+
+
+def _more_than(buffer: ReceiveBuffer, size: int) -> Callable[[], bool]:
+    return lambda: buffer.size > size

@@ -1,0 +1,45 @@
+"""Every Python block of the pages is run by a test, or compiled if it shows hyper's calls."""
+
+from __future__ import annotations
+
+import importlib
+from collections import Counter
+
+import pytest
+
+from tests.support.pages import ROOT, SITE, Block, blocks_of
+
+PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.rst") if blocks_of(path.name))
+
+
+def ours(page: str) -> list[Block]:
+    return [block for block in blocks_of(page) if not block.of_hyper]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_has_a_test(page: str) -> None:
+    module = importlib.import_module(f"tests.docs.test_{page.removesuffix('.rst')}")
+    assert page == module.PAGE
+    blocks = Counter(f"test_{block.name}" for block in ours(page))
+    # Two tests of one name in a module are one: a block's name is unique.
+    assert blocks == Counter(blocks.keys())
+    assert not [name for name in blocks if not callable(getattr(module, name, None))]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_block_is_overlooked(page: str) -> None:
+    """As one would be whose options are not written as expected."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    assert text.count(".. code-block:: python") == len(blocks_of(page))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_blocks_are_python(page: str) -> None:
+    for block in blocks_of(page):
+        block.compiled(SITE)
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "docs").glob("*.rst")))
+def test_every_page_is_in_the_index(page: str) -> None:
+    index = (ROOT / "docs/index.rst").read_text(encoding="utf-8")
+    assert page == "index.rst" or f"<{page}>`_" in index
