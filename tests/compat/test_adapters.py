@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from requests_toolbelt.adapters.host_header_ssl import HostHeaderSSLAdapter
 from requests_toolbelt.adapters.socket_options import SocketOptionsAdapter, TCPKeepAliveAdapter
 from requests_toolbelt.adapters.source import SourceAddressAdapter
 from requests_toolbelt.adapters.ssl import SSLAdapter
+from requests_toolbelt.adapters.x509 import X509Adapter
 from urllib3 import PoolManager
 
 from tests.servers.support import TIMEOUT
@@ -29,9 +31,9 @@ from tests.support.peer import Request, StartPeer, serve
 from tests.support.servers import Server
 
 from .conftest import Transport
+from .support import run
 
 caddy = pytest.mark.parametrize("server", ["caddy"], indirect=True)
-DYNAMIC = pytest.mark.parametrize("server", ["nginx", "apache", "caddy"], indirect=True)
 
 
 def echo(request: Request) -> Any:
@@ -157,6 +159,25 @@ def test_host_header_ssl_adapter(
         session.get(started.url, headers={"Host": "another.example"}, timeout=TIMEOUT)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
+def test_x509_adapter(
+    dress: Callable[..., Any], transport: Transport, peer: StartPeer, certs: Certificates
+) -> None:
+    """It brings pyOpenSSL, which is for HTTP/1.1, and cannot reconnect with the stock adapter."""
+    started = peer(serve(echo), context=certs.server_context(client_certificate=True))
+    adapter = transport.adapter(
+        both(X509Adapter, transport),
+        cert_bytes=Path(certs.client_cert_path).read_bytes(),
+        pk_bytes=Path(certs.client_key_path).read_bytes(),
+    )
+    session = dress(requests.Session(), adapter)
+    for _ in range(3):
+        response = session.get(started.url, timeout=TIMEOUT)
+        assert (response.status_code, response.raw.version) == (200, 11)
+    assert started.accepted == 1
+
+
 # -- one's own -----------------------------------------------------------------------------
 
 
@@ -228,6 +249,16 @@ def test_truststore(
     transport.check(session.get(f"{server.url}/1k", timeout=TIMEOUT))
 
 
+@caddy
+def test_truststore_injected(
+    server: Server, engine: str, certs: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``truststore.inject_into_ssl()`` counts from then on, and only as long."""
+    monkeypatch.setenv("SSL_CERT_FILE", certs.ca_path)
+    found = run("injected", f"{server.url}/1k", engine)
+    assert found == ["refused", 20, "refused"]
+
+
 def test_mutual_tls_from_memory(
     through: Callable[..., requests.Session],
     transport: Transport,
@@ -235,8 +266,6 @@ def test_mutual_tls_from_memory(
     certs: Certificates,
 ) -> None:
     """Chain and key that are in no file with a name."""
-    import os
-
     context = certs.client_context()
     memory = os.memfd_create("client")
     try:
