@@ -14,5 +14,5 @@ need_package caddy caddy
 need_package node nodejs
 need_package curl curl
 install_packages
-make_venv .venv-test '.[test]'
+make_venv .venv-test '.[test,compat]'
 exec .venv-test/bin/python -m pytest "$@"
