@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,23 +104,45 @@ def test_tee_to_file(
 
 
 @pytest.fixture
-def threaded(dress: Callable[..., Any]) -> dict[str, Any]:
-    """What makes the threads' sessions, each of which is one thread's own."""
-    return {"initializer": dress, "num_processes": 4}
+def patient(monkeypatch: pytest.MonkeyPatch) -> type[requests.Session]:
+    """Sessions that request nothing before their pool is joined.
+
+    The toolbelt starts its threads before it has made them: one that is answered at once finds
+    nowhere to put the answer.
+    """
+    made = threading.Event()
+    join = Pool.join_all
+
+    def join_all(self: Pool) -> None:
+        made.set()
+        join(self)
+
+    class Patient(requests.Session):
+        def request(self, *args: Any, **options: Any) -> requests.Response:
+            assert made.wait(TIMEOUT)
+            return super().request(*args, **options)
+
+    monkeypatch.setattr(Pool, "join_all", join_all)
+    return Patient
 
 
-def test_threaded_map(transport: Transport, server: Server, threaded: dict[str, Any]) -> None:
+def test_threaded_map(
+    dress: Callable[..., Any], transport: Transport, server: Server, patient: type[requests.Session]
+) -> None:
+    """Four threads with a session each."""
     urls = [{"method": "GET", "url": f"{server.url}/say?body={n}"} for n in range(40)]
-    responses, errors = threaded_map(urls, **threaded)
+    options = {"session": patient, "initializer": dress, "num_processes": 4}
+    responses, errors = threaded_map(urls, **options)
     assert list(errors) == []
     texts = [transport.check(each.response).text for each in responses]
     assert sorted(texts, key=int) == [str(n) for n in range(40)]
 
 
 def test_threaded_pool_with_one_session(
-    session: requests.Session, transport: Transport, server: Server, certs: Any
+    dress: Callable[..., Any], transport: Transport, server: Server, patient: type[requests.Session]
 ) -> None:
     """All threads on one connection, or over HTTP/1.1 on one each."""
+    session = dress(patient())
     urls = [f"{server.url}/say?body={n}" for n in range(40)]
     pool = Pool.from_urls(urls, session=lambda: session, num_processes=8)
     pool.join_all()
@@ -128,7 +151,10 @@ def test_threaded_pool_with_one_session(
     assert sorted(texts, key=int) == [str(n) for n in range(40)]
 
 
-def test_threaded_pool_collects_exceptions(session: requests.Session, server: Server) -> None:
+def test_threaded_pool_collects_exceptions(
+    dress: Callable[..., Any], server: Server, patient: type[requests.Session]
+) -> None:
+    session = dress(patient())
     urls = [f"{server.url}/delay?ms=3000", f"{server.url}/1k"]
     pool = Pool.from_urls(
         urls, {"timeout": (TIMEOUT, 0.3)}, session=lambda: session, num_processes=2
