@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from .adapter import HTTP2Adapter
 from .body import BodyWithTrailers
+from .flow_control import AdaptiveWindow, FlowControlManager
 from .install import mount
 from .push import PushedResponse, get_pushes
 from .response import InformationalResponse
 
 __all__ = [
+    "AdaptiveWindow",
     "BodyWithTrailers",
+    "FlowControlManager",
     "HTTP2Adapter",
     "InformationalResponse",
     "PushedResponse",

@@ -18,6 +18,7 @@ from urllib3.exceptions import LocationParseError, LocationValueError
 from .engine.choice import choose
 from .exceptions import CallerError, HTTP2RequiredError
 from .exchange import Exchange, register_events
+from .flow_control import STREAM_WINDOW, WindowManager
 from .fork import renew_in_children
 from .options import Options
 from .pool import HTTP2ConnectionPool, PingBody
@@ -59,6 +60,12 @@ class HTTP2Adapter(HTTPAdapter):
     :param ping_interval: send PING when nothing came for so many seconds, while a response is
         awaited and before a request is sent; ``None`` for never.
     :param ping_timeout: seconds after which a connection without a word since is lost.
+    :param window_manager: a subclass of :class:`FlowControlManager`, or whatever makes an instance
+        of one for a window of so many octets: one for each stream and, on h2, one for each
+        connection. ``None`` stands for :class:`AdaptiveWindow`, and for a connection's window that
+        keeps its size.
+    :param initial_window_size: octets that a server may send on a new stream, 1 to 2**31-1. Below
+        16 MiB the window grows while its reader keeps up, unless ``window_manager`` says otherwise.
     """
 
     def __init__(
@@ -77,6 +84,8 @@ class HTTP2Adapter(HTTPAdapter):
         push_timeout: float = 30.0,
         ping_interval: float | None = None,
         ping_timeout: float = 10.0,
+        window_manager: WindowManager | None = None,
+        initial_window_size: int = STREAM_WINDOW,
     ) -> None:
         register_events()
         self._options = Options(
@@ -88,6 +97,8 @@ class HTTP2Adapter(HTTPAdapter):
             push_timeout=push_timeout,
             ping_interval=ping_interval,
             ping_timeout=ping_timeout,
+            window_manager=window_manager,
+            initial_window_size=initial_window_size,
         )
         self._engine = choose(engine)
         self._ssl_context = ssl_context
@@ -200,7 +211,7 @@ class HTTP2Adapter(HTTPAdapter):
         raw = response.raw
         if isinstance(raw, HTTP2Response):
             raw.wanted_whole = not stream
-            if raw.reader.connection.accepts_pushes:
+            if raw.reader.connection.pushing.allowed:
                 raw.pushes = Pushes(self, exchange, response, raw.reader)
                 raw.pushes.surface()
         return response

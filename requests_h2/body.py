@@ -10,9 +10,10 @@ from requests.utils import super_len
 from urllib3.exceptions import InvalidHeader, UnrewindableBodyError
 from urllib3.util.request import body_to_chunks, rewind_body, set_file_position
 
-from .connection import WRITE_SIZE, Connection
+from .connection import Connection
 from .exceptions import CallerError
 from .fields import Fields, Headers, declared_length, request_trailers
+from .sending import WRITE_SIZE
 from .stream import Stream
 
 Trailers = Mapping[str, str] | Sequence[tuple[str, str]]
@@ -170,7 +171,7 @@ class Upload:
     def __init__(
         self, connection: Connection, stream: Stream, body: RequestBody, timeout: float | None
     ) -> None:
-        self._connection = connection
+        self._sending = connection.sending
         self._stream = stream
         self._timeout = timeout
         self._body = body
@@ -188,20 +189,20 @@ class Upload:
         """
         while not self.done and not until():
             # Without the lock: whatever was sent or waited for last has looked at the socket.
-            if not self._stream.wants_body and not self._connection.wants_body(self._stream):
-                self._connection.stop_sending(self._stream)
+            if not self._stream.wants_body and not self._sending.wants_body(self._stream):
+                self._sending.stop(self._stream)
                 self.done = True
                 return
             if not self._rest:
                 self._rest, self._last = next(self._pieces)
             ends = self._last and not self._body.has_trailers
-            sent = self._connection.send_some(self._stream, self._rest, ends)
+            sent = self._sending.send_some(self._stream, self._rest, ends)
             if sent is None:
                 continue
             if sent == len(self._rest):
                 self.done = self._last
                 if self._last and not ends:
-                    self._connection.send_trailers(self._stream, self._body.trailers())
+                    self._sending.send_trailers(self._stream, self._body.trailers())
             elif not sent:
-                self._connection.wait_to_send(self._stream, until, self._timeout)
+                self._sending.wait_to_send(self._stream, until, self._timeout)
             self._rest = self._rest[sent:]

@@ -5,23 +5,25 @@ from __future__ import annotations
 import functools
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from .engine.base import FRAME_HEADER, Engine, PingAcknowledged
+from .credit import Credit
+from .engine.base import Engine, PingAcknowledged
 from .exceptions import ErrorCode, FaultKind
-from .fields import Field
 from .fork import renew_in_children
 from .keepalive import Keepalive
 from .options import Options
 from .outbound import Answers
-from .promises import Promise, Promises
+from .promises import Promises
 from .pump import Pump, Waiter
+from .pushing import Pushing
 from .receiving import Receiving
+from .sending import Sending
 from .stream import Request, Stream
 from .stream_table import State, StreamTable
 from .timeouts import Deadline
-from .tls import TLS_RECORD, Dialled, Transport, is_alert
+from .tls import Dialled, Transport, is_alert
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +31,6 @@ IDLE_LIMIT = 118.0
 """Seconds after which an unused connection carries no new request: servers and middleboxes drop
 idle ones after two minutes."""
 _SETTINGS_TIMEOUT = 10.0  # seconds (RFC 9113 section 6.5.3 leaves it to us)
-WRITE_SIZE = 4 * (TLS_RECORD - FRAME_HEADER)
-"""Octets of a request body sent at once: with their headers, four frames fill four records."""
-_OUTBOUND_LIMIT = 256 << 10  # octets of requests' DATA that wait for the socket
 _ANSWER_LIMIT = 64 << 10  # octets of unsent answers that the peer made us queue
 
 # When the last response is dropped in a reference cycle, the collector may finalize its socket
@@ -66,21 +65,28 @@ class Connection:
         self._guard = self._pump.guard
         # All below is guarded by the pump's lock.
         self._engine = engine
-        self._table = StreamTable(engine, origin, promises)
+        credit = Credit(engine, origin, options.callers_manager)
+        self._table = StreamTable(engine, origin, promises, credit)
         self._table.reserved = 1
+        self.receiving = Receiving(self._pump, credit, engine, self.wait)
+        """What readers of its streams use."""
         self._acknowledge_by = Deadline(_SETTINGS_TIMEOUT)
         self._answers = Answers()
         self._keepalive = Keepalive(engine, self._table, self._pump, options)
         self._slot_waiters: set[Waiter] = set()
         # Appended without the lock, by finalizers: see give_up_later.
         self._given_up: deque[Stream | None] = deque()
+        self.sending = Sending(
+            self._pump, self._table, engine, self._flush_locked, self.wait_writing
+        )
+        """What uploads on its streams use."""
+        self.pushing = Pushing(self._pump, self._table, engine, self._flush_locked)
+        """What those use who want pushes."""
         # Nobody may ever look at a connection again that waits for its pushes to be claimed.
         for other in list(_open_connections):
-            other.expire_promises()
+            other.pushing.expire()
         _open_connections.add(self)
         renew_in_children(self)
-        self.receiving = Receiving(self._pump, self._table, engine, self.wait)
-        """What readers of its streams use."""
         # The preface leaves together with the first request.
         self._pump.queue_locked(engine.take_output())
 
@@ -169,6 +175,16 @@ class Connection:
                 self._keepalive.timed_out_locked(stream, timeout)
             raise TimeoutError("timed out")
 
+    def wait_writing(
+        self, stream: Stream, ready: Callable[[], bool], timeout: float | None
+    ) -> None:
+        """:meth:`wait`, woken also when there may be room to write."""
+        stream.writing = True
+        try:
+            self.wait(stream, ready, timeout)
+        finally:
+            stream.writing = False
+
     def wait_for_response(
         self, stream: Stream, timeout: float | None, informational: int | None = None
     ) -> None:
@@ -187,7 +203,7 @@ class Connection:
 
         # Asked without the lock first: as a rule everything has left at once.
         while self._pump.unsent and (sent := self._sent_before(stream)) is not None:
-            self._wait_writing(stream, functools.partial(self._moved_or, answered, sent), timeout)
+            self.wait_writing(stream, functools.partial(self._moved_or, answered, sent), timeout)
         self.wait(stream, answered, timeout, unguarded=True)
 
     def wait_for_continue(self, stream: Stream, seconds: float) -> None:
@@ -196,62 +212,6 @@ class Connection:
         RFC 9110 section 10.1.1: a client does not wait for ever.
         """
         self._wait(stream, lambda: stream.continued or stream.response is not None, seconds)
-
-    def wants_body(self, stream: Stream) -> bool:
-        """Whether there is a use in sending more of the request body.
-
-        :raises StreamFault: when the stream failed without a response.
-        """
-        with self._guard:
-            if stream.fault is not None and stream.response is None:
-                raise stream.fault
-            return stream.wants_body
-
-    def send_some(self, stream: Stream, data: memoryview, end_stream: bool) -> int | None:
-        """Send as much DATA as windows and socket take now.
-
-        :returns: octets taken; ``None`` when there is no use in it any more.
-        """
-        with self._guard:
-            if not stream.wants_body:
-                return None
-            size = max(0, min(len(data), self._sendable_locked(stream), WRITE_SIZE))
-            if size or not data:
-                last = end_stream and size == len(data)
-                self._engine.send_data(stream.id, data[:size], last)
-                if last:
-                    self._table.end_sending(stream)
-                self._flush_locked(stream)
-            # An upload that never has to wait must still hear what the peer says.
-            self._pump.poll_locked()
-            return size
-
-    def send_trailers(self, stream: Stream, fields: Sequence[Field]) -> None:
-        """End the request by a trailer section, unless nobody wants it any more."""
-        with self._guard:
-            if stream.wants_body:
-                self._engine.send_trailers(stream.id, fields)
-                self._table.end_sending(stream)
-            self._flush_locked(stream)
-
-    def wait_to_send(
-        self, stream: Stream, until: Callable[[], bool], timeout: float | None
-    ) -> None:
-        """Wait until more DATA can be sent, or ``until()``, or nobody wants it any more.
-
-        :raises TimeoutError: after ``timeout`` seconds.
-        """
-        self._wait_writing(
-            stream,
-            lambda: self._sendable_locked(stream) > 0 or not stream.wants_body or until(),
-            timeout,
-        )
-
-    def stop_sending(self, stream: Stream) -> None:
-        """The rest of the request body is not wanted; the response may go on."""
-        with self._guard:
-            self._table.end_sending(stream)
-            self._flush_locked()
 
     def close_stream(self, stream: Stream, error_code: int = ErrorCode.CANCEL) -> None:
         """Give a stream up: RST_STREAM unless it is over, its unread octets returned."""
@@ -268,42 +228,6 @@ class Connection:
         with self._guard:
             self._engine.update_priority(stream.id, priority)
             self._flush_locked()
-
-    # -- pushes ------------------------------------------------------------------------------------
-
-    @property
-    def accepts_pushes(self) -> bool:
-        """Whether the server was told that it may push."""
-        return self._engine.push_enabled
-
-    def claim(self, promise: Promise) -> bool:
-        """Take a push; false when another has, or it timed out or was dropped."""
-        with self._guard:
-            return self._table.claim(promise)
-
-    def find_promise(self, fields: Sequence[Field]) -> Promise | None:
-        """Take an unclaimed push that is the answer to a request with these fields."""
-        with self._guard:
-            self._pump.poll_locked()
-            return self._table.find_promise(fields)
-
-    def drop_promises(self, parent: Stream) -> None:
-        """Reset the pushes of a stream that nobody has claimed."""
-        with self._guard:
-            self._table.drop_promises_to(parent)
-            self._flush_locked()
-
-    def expire_promises(self) -> None:
-        """Reset the pushes that waited too long."""
-        if self._table.has_promises:
-            with self._guard:
-                self._table.expire_promises()
-                self._flush_locked()
-
-    def glance(self) -> None:
-        """Take what the socket holds, without waiting."""
-        with self._guard:
-            self._pump.poll_locked()
 
     # -- the end -----------------------------------------------------------------------------------
 
@@ -369,6 +293,7 @@ class Connection:
         self._close_locked(discard=True)
 
     def settle_locked(self) -> None:
+        self.receiving.pay_locked()
         while self._given_up:
             stream = self._given_up.popleft()
             if stream is None:
@@ -453,15 +378,6 @@ class Connection:
     def _moved_or(self, ready: Callable[[], bool], sent: int) -> bool:
         return self._pump.sent > sent or ready()
 
-    def _wait_writing(
-        self, stream: Stream, ready: Callable[[], bool], timeout: float | None
-    ) -> None:
-        stream.writing = True
-        try:
-            self.wait(stream, ready, timeout)
-        finally:
-            stream.writing = False
-
     def _wait(
         self,
         stream: Stream,
@@ -487,9 +403,6 @@ class Connection:
             changes.slots = False
             for waiter in self._slot_waiters:
                 self._pump.wake_locked(waiter)
-
-    def _sendable_locked(self, stream: Stream) -> int:
-        return min(self._engine.send_capacity(stream.id), _OUTBOUND_LIMIT - self._pump.unsent)
 
     def _close_stream_locked(self, stream: Stream, error_code: int) -> None:
         if stream.complete and stream.open:

@@ -8,6 +8,8 @@ reader goes on like that. A slow reader always finds something, and keeps the fi
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 MAX_WINDOW = 2**31 - 1
 """The largest flow-control window, in octets (RFC 9113 section 6.9.1)."""
 STREAM_WINDOW = 1 << 20
@@ -93,6 +95,10 @@ class AdaptiveWindow(FlowControlManager):
         self._batch = max(self._batch, self._full_size // _BATCHES)
         self._read = 0
         return self._full_size - self.window_size
+
+
+WindowManager = Callable[[int], FlowControlManager]
+"""A manager's class, or whatever else makes a manager of a window of so many octets."""
 
 
 def note_read(manager: FlowControlManager, size: int) -> int:

@@ -16,11 +16,14 @@ class FrameSizes:
     """The sizes of the unread frames, in the order of arrival; of the first, part may be read.
 
     Guarded by the connection's lock, except for a look whether there are any.
+
+    :param collecting: whether somebody will ask what has been read.
     """
 
-    __slots__ = ("_first", "_read", "_sizes")
+    __slots__ = ("_ended", "_first", "_read", "_sizes")
 
-    def __init__(self) -> None:
+    def __init__(self, collecting: bool = False) -> None:
+        self._ended: list[int] | None = [] if collecting else None
         self._sizes = array("H")
         self._first = 0  # the index of the first
         # Octets that are read from its beginning. They may be more than it has: to go through
@@ -60,6 +63,17 @@ class FrameSizes:
             self._drop(1)
             self._read = 0
 
+    def take_ended(self) -> list[int]:
+        """The sizes of the frames that were read to their end since this was last asked."""
+        self._drop_read()
+        ended, self._ended = self._ended, []
+        return ended or []
+
+    @property
+    def begun(self) -> int:
+        """Octets of the first frame that are read, after :meth:`take_ended`."""
+        return self._read
+
     def _drop_read(self) -> None:
         if not self._read:
             return
@@ -70,6 +84,8 @@ class FrameSizes:
         self._drop(at - self._first)
 
     def _drop(self, count: int) -> None:
+        if self._ended is not None:
+            self._ended += self._sizes[self._first : self._first + count]
         self._first += count
         if self._first >= _DROPPED or self._first == len(self._sizes):
             del self._sizes[: self._first]

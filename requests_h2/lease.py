@@ -116,7 +116,7 @@ class Lease:
         """
         assert self._outgoing is not None
         request = self._outgoing.request
-        promise = None if request.sending else connection.find_promise(request.fields)
+        promise = None if request.sending else connection.pushing.find(request.fields)
         if promise is not None:
             self._use(connection)
             self.stream = promise.stream

@@ -6,6 +6,14 @@ import dataclasses
 import math
 from typing import Any, Literal
 
+from .flow_control import (
+    MAX_WINDOW,
+    STREAM_WINDOW,
+    AdaptiveWindow,
+    FlowControlManager,
+    WindowManager,
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -19,6 +27,8 @@ class Options:
     push_timeout: float = 30.0
     ping_interval: float | None = None
     ping_timeout: float = 10.0
+    window_manager: WindowManager | None = None
+    initial_window_size: int = STREAM_WINDOW
 
     def __post_init__(self) -> None:
         if self.http2 not in (True, False, "required"):
@@ -33,6 +43,21 @@ class Options:
             )
         if not _is_duration(self.ping_timeout):
             raise ValueError(f"ping_timeout must be positive seconds, not {self.ping_timeout!r}")
+        if not 1 <= self.initial_window_size <= MAX_WINDOW:
+            raise ValueError(
+                f"initial_window_size must be 1 to {MAX_WINDOW}, not {self.initial_window_size!r}"
+            )
+        manager = self.window_manager
+        is_class = isinstance(manager, type)
+        if is_class and not issubclass(manager, FlowControlManager):  # type: ignore[arg-type]
+            raise TypeError(f"{manager!r} is no subclass of FlowControlManager")
+        if manager is not None and not callable(manager):
+            raise TypeError(f"window_manager must be a class or a function, not {manager!r}")
+
+    @property
+    def callers_manager(self) -> WindowManager | None:
+        """What makes window managers that are not ours."""
+        return None if self.window_manager is AdaptiveWindow else self.window_manager
 
     @property
     def required(self) -> bool:

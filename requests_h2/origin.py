@@ -18,7 +18,7 @@ from .connection import Connection
 from .engine.choice import engine_class
 from .exceptions import HTTP2RequiredError, StreamFault
 from .exchange import current_exchange
-from .flow_control import CONNECTION_WINDOW, STREAM_WINDOW
+from .flow_control import CONNECTION_WINDOW
 from .fork import renew_in_children
 from .lease import Lease
 from .options import Options
@@ -243,7 +243,7 @@ class Origin:
         sock, conn.sock = conn.sock, None
         exchange = current_exchange()
         engine = engine_class(self._options.engine)(
-            stream_window=STREAM_WINDOW,
+            stream_window=self._options.initial_window_size,
             connection_window=CONNECTION_WINDOW,
             max_header_list_size=MAX_HEADER_LIST_SIZE,
             enable_push=exchange is not None and exchange.wants_pushes(),

@@ -89,7 +89,7 @@ class PushedResponse:
             before or was claimed by another.
         """
         if self._response is None:
-            if not self._connection.claim(self._promise):
+            if not self._connection.pushing.claim(self._promise):
                 raise self._lost()
             self._response = self._wait(_seconds(timeout, self._timeout), stream)
         if not stream:
@@ -99,7 +99,7 @@ class PushedResponse:
     def cancel(self) -> None:
         """Reset the stream with CANCEL. Nothing happens when it is over."""
         self._cancelled = True
-        self._connection.claim(self._promise)
+        self._connection.pushing.claim(self._promise)
         self._connection.close_stream(self._promise.stream)
 
     def _lost(self) -> requests.exceptions.ConnectionError:
@@ -174,7 +174,7 @@ class Pushes:
 
     def listed(self, capture_all: bool) -> Generator[PushedResponse]:
         """See :func:`get_pushes`."""
-        self._reader.connection.glance()
+        self._reader.connection.pushing.glance()
         goes_on = True
         while goes_on:
             self.surface()

@@ -40,12 +40,13 @@ class ReceiveBuffer:
     """A queue of octets. Guarded by the connection's lock.
 
     :param frames: whether it remembers where frames end, for :meth:`take_frame`.
+    :param collecting: whether it collects the sizes of frames for :meth:`take_ended`, too.
     """
 
     __slots__ = ("_end", "_frames", "_kept", "_segments", "_start", "_views", "size")
 
-    def __init__(self, segments: Segments, frames: bool) -> None:
-        self._frames = FrameSizes() if frames else None
+    def __init__(self, segments: Segments, frames: bool, collecting: bool = False) -> None:
+        self._frames = FrameSizes(collecting) if frames or collecting else None
         self._segments = segments
         self._kept: deque[bytearray] = deque()
         self._start = 0  # of what is unread in the first segment
@@ -88,6 +89,16 @@ class ReceiveBuffer:
         if frames is not None:
             frames.read_of_first(len(data))
         return data
+
+    def take_ended(self) -> list[int]:
+        """The sizes of the frames that were read to their end since this was last asked."""
+        assert self._frames is not None
+        return self._frames.take_ended()
+
+    @property
+    def begun(self) -> int:
+        """Octets that are read of the first unread frame, after :meth:`take_ended`."""
+        return 0 if self._frames is None else self._frames.begun
 
     def _take(self, limit: int) -> bytes:
         parts: list[memoryview | bytes] = []

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import Protocol
 
+from .credit import Credit
 from .engine.base import Engine
+from .managed_reading import ManagedReading, Wait
+from .managed_window import ManagedWindow
 from .pump import Pump
 from .receive_buffer import ReceiveBuffer
 from .stream import Stream
-from .stream_table import StreamTable
 
+_MANAGED_SIZE = 64 << 10  # octets read at once: between them a manager may take its time
 
-class Wait(Protocol):
-    """``Connection.wait``."""
-
-    def __call__(
-        self,
-        stream: Stream,
-        ready: Callable[[], bool],
-        timeout: float | None,
-        unguarded: bool = False,
-    ) -> None: ...
+_CREDIT_LIMIT = 320 << 10  # octets that are unsent; uploads leave it at 256 KiB
 
 
 class Receiving:
@@ -31,12 +24,13 @@ class Receiving:
     :param wait: for something on a stream, without the lock.
     """
 
-    def __init__(self, pump: Pump, table: StreamTable, engine: Engine, wait: Wait) -> None:
+    def __init__(self, pump: Pump, credit: Credit, engine: Engine, wait: Wait) -> None:
         self._pump = pump
         # Guarded by the pump's lock.
-        self._table = table
+        self._credit = credit
         self._engine = engine
         self._wait = wait
+        self._managed = ManagedReading(pump, credit, engine, wait)
 
     def take(
         self, stream: Stream, limit: int | None, timeout: float | None, wanted: int = 1
@@ -48,10 +42,13 @@ class Receiving:
             keep the rest back.
         :raises TimeoutError: when nothing came in time.
         :raises StreamFault: when the stream failed, after its good data was taken.
+        :raises CallerError: what a window manager raised.
         """
         buffer = stream.buffer
         if stream.owned:
             return buffer.take(buffer.size if limit is None else limit)
+        if (manager := stream.manager) is not None:
+            return self._take_managed(stream, manager, limit, timeout) or b""
         wanted = max(1, min(wanted, stream.flow.window_size // 2))
         while True:
             with self._pump.guard:
@@ -70,6 +67,10 @@ class Receiving:
         if stream.owned:
             buffer.move_to(sink)
             return True
+        if (manager := stream.manager) is not None:
+            data = self._take_managed(stream, manager, None, timeout)
+            sink.write(data or b"")
+            return data is None
         while True:
             with self._pump.guard:
                 if moved := buffer.move_to(sink):
@@ -82,11 +83,19 @@ class Receiving:
     def take_frame(self, stream: Stream, limit: int | None, timeout: float | None) -> bytes | None:
         """The next frame or what is left of it, at most ``limit`` octets; ``None`` at the end.
 
-        :raises TimeoutError, StreamFault: as :meth:`take`.
+        :raises TimeoutError, StreamFault, CallerError: as :meth:`take`.
         """
         buffer = stream.buffer
         if stream.owned:
             return buffer.take_frame(limit) if buffer.has_frame else None
+        if (manager := stream.manager) is not None:
+            return self._managed.take(
+                stream,
+                manager,
+                lambda: buffer.has_frame,
+                lambda: buffer.take_frame(limit),
+                timeout,
+            )
         while True:
             with self._pump.guard:
                 if buffer.has_frame:
@@ -104,14 +113,29 @@ class Receiving:
         :raises TimeoutError: after ``timeout`` seconds.
         """
         with self._pump.guard:
-            self._table.prepay(stream)
+            self._credit.prepay(stream)
             self._flush_locked()
             size = stream.buffer.size
         self._wait(stream, lambda: bool(stream.promises) or stream.buffer.size > size, timeout)
         return stream.open
 
+    def pay_locked(self) -> None:
+        """Send what managers have granted, unless a peer that reads nothing makes it pile up."""
+        if self._credit.granted and self._pump.unsent <= _CREDIT_LIMIT:
+            self._credit.pay()
+            self._flush_locked()
+
+    def _take_managed(
+        self, stream: Stream, manager: ManagedWindow, limit: int | None, timeout: float | None
+    ) -> bytes | None:
+        buffer = stream.buffer
+        size = _MANAGED_SIZE if limit is None else min(limit, _MANAGED_SIZE)
+        return self._managed.take(
+            stream, manager, lambda: buffer.size > 0, lambda: buffer.take(size), timeout
+        )
+
     def _consumed_locked(self, stream: Stream, size: int) -> None:
-        if not stream.owned and self._table.consumed(stream, size):
+        if not stream.owned and self._credit.read(stream, size):
             self._flush_locked()
 
     def _goes_on_locked(self, stream: Stream) -> bool:
@@ -127,7 +151,7 @@ class Receiving:
             size = stream.buffer.size
             self._pump.poll_locked()  # octets that the kernel holds are no reason to wait
             if stream.buffer.size == size:
-                self._table.blocked(stream)
+                self._credit.blocked(stream)
                 self._flush_locked()
         return True
 

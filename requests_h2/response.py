@@ -47,6 +47,8 @@ class StreamReader:
         self._timeout = timeout
         self._method = method  # urllib3.util.response.is_response_to_head
         self._closed = False
+        if stream.manager is not None:
+            stream.manager.start(stream.expected)
         self.status = response.status
         # HTTP/2 has no reason phrase (RFC 9113 section 8.3.2); raise_for_status() prints one.
         self.reason = http.client.responses.get(response.status, "")
@@ -262,12 +264,12 @@ class HTTP2Response(FramewiseResponse):
         """
         super().release_conn()
         if not self._reads and self.pushes is not None:
-            self.reader.connection.drop_promises(self.reader.stream)
+            self.reader.connection.pushing.drop(self.reader.stream)
 
     def close(self) -> None:
         super().close()
         if self.pushes is not None:
-            self.reader.connection.drop_promises(self.reader.stream)
+            self.reader.connection.pushing.drop(self.reader.stream)
 
     def stream(
         self, amt: int | None = 2**16, decode_content: bool | None = None

@@ -17,7 +17,8 @@ from .fields import (
     response_fields,
     trailer_fields,
 )
-from .flow_control import STREAM_WINDOW, AdaptiveWindow
+from .flow_control import AdaptiveWindow
+from .managed_window import ManagedWindow
 from .promises import Promise
 from .pump import Waiter
 from .receive_buffer import ReceiveBuffer, Segments
@@ -62,6 +63,7 @@ class Stream(Waiter):
         "id",
         "informational",
         "leaves_at",
+        "manager",
         "owned",
         "prepaid",
         "promises",
@@ -78,18 +80,22 @@ class Stream(Waiter):
         request: Request,
         proven: bool,
         segments: Segments,
+        window: int,
+        manager: ManagedWindow | None = None,
     ) -> None:
         super().__init__()
         self.proven = proven  # the connection had answered others when this one was opened
         self.id = stream_id
         self.bodiless = request.method == "HEAD"
-        self.flow = AdaptiveWindow(STREAM_WINDOW)
+        self.flow = AdaptiveWindow(window)
+        self.manager = manager
+        """Who decides about the window instead of ``flow``, as long as anybody reads."""
         self.response: ResponseFields | None = None
         self.trailers: list[tuple[str, str]] = []
         self.exchange = request.exchange
         self.informational: list[ResponseFields] = []
         self.promises: deque[Promise] = deque()  # that were not surfaced yet
-        self.buffer = ReceiveBuffer(segments, request.may_be_streamed)
+        self.buffer = ReceiveBuffer(segments, request.may_be_streamed, manager is not None)
         self.prepaid = 0  # unread octets for which the peer got its credit already
         self.expected: int | None = None
         self.leaves_at = 0  # octets the connection will have sent when all that is queued has left
@@ -116,6 +122,22 @@ class Stream(Waiter):
     def answered(self) -> bool:
         """Whether any part of an answer came."""
         return self.response is not None or bool(self.informational)
+
+    @property
+    def uncounted(self) -> int:
+        """Octets of which nothing was given back, and no manager was asked whether to."""
+        begun = 0 if self.manager is None else self.buffer.begun
+        return self.buffer.size + begun - self.prepaid
+
+    def ended_frames(self) -> list[int]:
+        """The frames to tell the manager about: their sizes, without what was paid for already."""
+        frames = []
+        for size in self.buffer.take_ended():
+            paid = min(size, self.prepaid)
+            self.prepaid -= paid
+            if size > paid or not size:
+                frames.append(size - paid)
+        return frames
 
     @property
     def wants_body(self) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 
 from urllib3.exceptions import InvalidHeader
 
+from .credit import Credit
 from .engine.base import (
     ConnectionFailed,
     DataReceived,
@@ -35,7 +36,6 @@ from .exceptions import (
     error_name,
 )
 from .fields import Field, list_size
-from .flow_control import CONNECTION_WINDOW, FlowControlManager, note_blocked, note_read
 from .promises import Promise, Promises
 from .receive_buffer import Segments
 from .stream import Request, Stream
@@ -70,16 +70,17 @@ class StreamTable:
     """See the module's docstring.
 
     :param origin: ``host:port``, for messages.
+    :param credit: owned by this object.
     """
 
-    def __init__(self, engine: Engine, origin: str, promises: Promises) -> None:
+    def __init__(self, engine: Engine, origin: str, promises: Promises, credit: Credit) -> None:
         self._engine = engine
         self._origin = origin
         self._promises = promises
+        self.credit = credit
         self._streams: dict[int, Stream] = {}
         self._segments = Segments()
         self._holders: list[Stream] = []  # streams with views of the read buffer
-        self._window = FlowControlManager(CONNECTION_WINDOW)
         self._proven = False  # whether it has ever answered a request
         self._end: tuple[FaultKind, str, int | None, OSError | None] | None = None
         self._complaint = ""  # the last GOAWAY with an error
@@ -125,11 +126,16 @@ class StreamTable:
         if request.exchange is not None and request.exchange.wants_pushes():
             self._engine.set_push(True)
         stream_id = self._engine.open_stream(request.fields, end_stream=not request.sending)
-        stream = Stream(stream_id, request, proven=self._proven, segments=self._segments)
-        self._streams[stream_id] = stream
+        stream = self._new_stream(stream_id, request, proven=self._proven)
         self._log("%s: stream %d opened: %s", self._origin, stream_id, request.method)
         if not self._engine.has_stream_ids:
             self.drain("stream identifiers are used up")
+        return stream
+
+    def _new_stream(self, stream_id: int, request: Request, proven: bool) -> Stream:
+        window, manager = self._engine.stream_window, self.credit.manager(stream_id)
+        stream = Stream(stream_id, request, proven, self._segments, window, manager)
+        self._streams[stream_id] = stream
         return stream
 
     def end_sending(self, stream: Stream) -> None:
@@ -142,23 +148,12 @@ class StreamTable:
         if stream.owned:
             return
         self._engine.reset_stream(stream.id, error_code)
-        unread = stream.buffer.size - stream.prepaid
+        unread = stream.uncounted
         stream.buffer.clear()
         stream.prepaid = 0
-        self._credit(None, unread)
+        stream.manager = None
+        self.credit.give_back(None, unread)
         self._fail(stream, FaultKind.LOCAL, "closed before its end", error_code)
-
-    def consumed(self, stream: Stream, size: int) -> bool:
-        """The application has read ``size`` octets; whether that gave credit to the peer."""
-        paid = min(size, stream.prepaid)
-        stream.prepaid -= paid
-        return self._credit(stream, size - paid)
-
-    def prepay(self, stream: Stream) -> None:
-        """Give credit for what nobody has read yet, so that the peer goes on."""
-        if stream.open:
-            unread, stream.prepaid = stream.buffer.size - stream.prepaid, stream.buffer.size
-            self._credit(stream, unread)
 
     def keep_data(self) -> None:
         """The buffer that was received into is about to be used again."""
@@ -166,11 +161,6 @@ class StreamTable:
             if not stream.owned:
                 stream.buffer.keep()
         self._holders.clear()
-
-    def blocked(self, stream: Stream) -> None:
-        """The application has read all there is and has to wait."""
-        if stream.open and (increment := note_blocked(stream.flow)):
-            self._engine.send_window_update(stream.id, increment)
 
     @property
     def has_promises(self) -> bool:
@@ -253,6 +243,7 @@ class StreamTable:
         self.fail(FaultKind.LOCAL, "the connection belongs to the process that forked this one")
         self.reserved = 0
         self.changes = Changes()
+        self.credit.renew_after_fork()
 
     # -- events ----------------------------------------------------------------------------------
 
@@ -286,7 +277,7 @@ class StreamTable:
     def _data_received(self, event: DataReceived) -> None:
         stream = self._streams.get(event.stream_id)
         if stream is None:
-            self._credit(None, event.flow_size)
+            self.credit.give_back(None, event.flow_size)
             return
         held = stream.buffer.size
         try:
@@ -296,9 +287,10 @@ class StreamTable:
         # Padding, and data that nobody will read, goes back at once.
         self._holders.append(stream)
         if unkept := event.flow_size - (stream.buffer.size - held):
-            self._credit(stream, unkept)
-        if stream.ended and not stream.sending and stream.buffer.size <= _OWNED_LIMIT:
-            self._credit(None, stream.buffer.size - stream.prepaid)
+            self.credit.give_back(stream, unkept)
+        small = stream.buffer.size <= _OWNED_LIMIT and stream.manager is None
+        if stream.ended and not stream.sending and small:
+            self.credit.give_back(None, stream.buffer.size - stream.prepaid)
             stream.buffer.own()
             stream.owned = True
         self._settle(stream)
@@ -312,13 +304,8 @@ class StreamTable:
             self._log("%s: stream %d refused: %s", self._origin, event.stream_id, error)
             return
         assert parent is not None
-        stream = Stream(
-            event.stream_id,
-            Request(request.method, event.fields, sending=False),
-            proven=True,
-            segments=self._segments,
-        )
-        self._streams[stream.id] = stream
+        answered = Request(request.method, event.fields, sending=False)
+        stream = self._new_stream(event.stream_id, answered, proven=True)
         self._promises.add(stream, parent, request)
         self._log("%s: stream %d pushed: %s", self._origin, stream.id, request.method)
         self._settle(parent)
@@ -421,17 +408,6 @@ class StreamTable:
             outcome,
             stream.received,
         )
-
-    def _credit(self, stream: Stream | None, size: int) -> bool:
-        """Count octets that are consumed or discarded; whether a WINDOW_UPDATE was queued."""
-        credited = False
-        if increment := note_read(self._window, size):
-            self._engine.send_window_update(0, increment)
-            credited = True
-        if stream is not None and stream.open and (increment := note_read(stream.flow, size)):
-            self._engine.send_window_update(stream.id, increment)
-            credited = True
-        return credited
 
     def note_timeout(self, stream: Stream, seconds: float | None) -> None:
         self._log("%s: stream %d: timed out after %s s", self._origin, stream.id, seconds)

@@ -199,6 +199,11 @@ class Engine(abc.ABC):
         """Queue the preface, SETTINGS and the WINDOW_UPDATE of the connection."""
 
     @property
+    def stream_window(self) -> int:
+        """Initial receive window of each stream, in octets."""
+        return self._stream_window
+
+    @property
     def has_stream_ids(self) -> bool:
         """Whether another stream can be opened on this connection at all."""
         return self._next_stream_id <= MAX_STREAM_ID

@@ -283,7 +283,7 @@ class NGHTTP2Engine(Engine):
         elif isinstance(event, ngh2.SettingsAcknowledged):
             self.settings_acknowledged = True
             self._pushes.settings_acknowledged()
-            self._portion = min(self._stream_window // 2, _MAX_PORTION)
+            self._portion = max(1, min(self._stream_window // 2, _MAX_PORTION))
         elif isinstance(event, ngh2.PingAcknowledged):
             self._ping_acknowledged(event.opaque_data)
         elif isinstance(event, ngh2.ConnectionClosed):

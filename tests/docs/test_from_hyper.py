@@ -15,7 +15,7 @@ from hyperframe.frame import WindowUpdateFrame
 from requests_h2 import HTTP2Adapter
 from tests.support.certs import Certificates
 from tests.support.pages import Example
-from tests.support.peer import PeerConnection, Request, StartPeer, promise, serve
+from tests.support.peer import MakeSession, PeerConnection, Request, StartPeer, promise, serve
 from tests.support.threads import WAIT
 
 PAGE = "from_hyper.rst"
@@ -162,10 +162,10 @@ def test_window_managers(example: Example, peer: StartPeer) -> None:
 
 
 def test_ping(
-    example: Example, session: requests.Session, peer: StartPeer, certs: Certificates
+    example: Example, make_session: MakeSession, peer: StartPeer, certs: Certificates
 ) -> None:
-    done = example(peer(ordinary).url, session=session, ca_file=certs.ca_path)
-    assert 0 < done["seconds"] < WAIT
+    session = make_session(ssl_context=certs.client_context())
+    assert 0 < example(peer(ordinary).url, session=session)["seconds"] < WAIT
 
 
 def test_server_push(example: Example, session: requests.Session, peer: StartPeer) -> None:

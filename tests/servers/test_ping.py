@@ -1,7 +1,9 @@
-"""``HTTP2Adapter.ping`` over every server."""
+"""``HTTP2Adapter.ping`` and ``ping_interval`` over every server."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -45,3 +47,29 @@ def test_threads_that_ping_and_get(server: Server, session: requests.Session) ->
 def test_a_server_without_http2(server: Server, session: requests.Session) -> None:
     with pytest.raises(requests.ConnectionError, match="PING"):
         ping(session, server.http11_url)
+
+
+@on(Can.RETIRE)
+def test_connections_that_retire(server: Server, session: requests.Session) -> None:
+    """Each after ten requests, which is no failure of a ping."""
+
+    def work(number: int) -> None:
+        for _ in range(15):
+            if number % 2:
+                assert ping(session, server.retiring_url) < TIMEOUT
+            else:
+                check(session.get(f"{server.retiring_url}/1k", timeout=TIMEOUT))
+
+    together(4, work)
+
+
+@on(Can.DYNAMIC)
+def test_keepalive(
+    server: Server, session: requests.Session, make_adapter: Callable[..., Any]
+) -> None:
+    """PINGs beside responses that are late, and before requests after a silence."""
+    session.mount("https://", make_adapter(ping_interval=0.05, ping_timeout=TIMEOUT))
+    for _ in range(3):
+        response = check(session.get(f"{server.url}/delay?ms=300", timeout=TIMEOUT))
+        assert response.content == b"late"
+        threading.Event().wait(0.1)

@@ -25,10 +25,11 @@ LAYERS = (
     ("response",),
     ("body",),
     ("connection",),
-    ("keepalive", "receiving"),
-    ("stream_table",),
+    ("keepalive", "pushing", "receiving", "sending"),
+    ("managed_reading", "stream_table"),
+    ("credit",),
     ("stream",),
-    ("promises",),
+    ("managed_window", "promises"),
     ("pump",),
     ("engine.choice",),
     ("engine.h2_engine", "engine.nghttp2_engine"),
@@ -37,8 +38,9 @@ LAYERS = (
     ("engine.base",),
     ("engine.pushes",),
     ("engine.frames", "engine.__init__"),
-    ("exchange", "fields", "flow_control", "fork", "options", "outbound", "receive_buffer", "tls"),
-    ("exceptions", "frame_sizes", "framewise", "timeouts"),
+    ("options", "receive_buffer"),
+    ("exchange", "fields", "flow_control", "fork", "frame_sizes", "framewise", "outbound", "tls"),
+    ("exceptions", "timeouts"),
 )
 RANK = {name: row for row, names in enumerate(LAYERS) for name in names}
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import as_completed
 from typing import Any
 
 import pytest
@@ -162,9 +164,8 @@ def test_threads_that_ping_at_once(ping: Ping, peer: StartPeer) -> None:
 
     started = peer(script)
     threads = [background(lambda: ping(started.url)) for _ in range(8)]
-    started.connection()
-    while sum(each.done() for each in threads) < 7:
-        late.wait(0.01)
+    seven = list(itertools.islice(as_completed(threads, WAIT), 7))
+    assert len(seven) == 7
     late.set()
     times = sorted(each.result(WAIT) for each in threads)
     assert times[0] > 0

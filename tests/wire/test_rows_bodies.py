@@ -270,7 +270,7 @@ def test_063_discarded_bytes_are_credited(
     status: int,
 ) -> None:
     """A gibibyte of window leaks slowly: here it is a small one."""
-    monkeypatch.setattr("requests_h2.stream_table.CONNECTION_WINDOW", 100_000)
+    monkeypatch.setattr("requests_h2.credit.CONNECTION_WINDOW", 100_000)
 
     def script(conn: PeerConnection) -> None:
         for _ in range(20):

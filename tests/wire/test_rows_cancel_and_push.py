@@ -146,7 +146,7 @@ def test_083_its_unread_bytes_are_credited(
     """A connection window of 256 KiB carries several times that."""
     window = 256 << 10
     monkeypatch.setattr("requests_h2.origin.CONNECTION_WINDOW", window)
-    monkeypatch.setattr("requests_h2.stream_table.CONNECTION_WINDOW", window)
+    monkeypatch.setattr("requests_h2.credit.CONNECTION_WINDOW", window)
     started = peer(serve(large))
     for _ in range(8):
         let_go(session, started.url + "/large")

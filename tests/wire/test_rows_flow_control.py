@@ -39,7 +39,7 @@ SMALL_WINDOW = 256 << 10
 def small_connection_window(monkeypatch: pytest.MonkeyPatch) -> None:
     """256 KiB for all streams together: what is not given back soon stalls somebody."""
     monkeypatch.setattr("requests_h2.origin.CONNECTION_WINDOW", SMALL_WINDOW)
-    monkeypatch.setattr("requests_h2.stream_table.CONNECTION_WINDOW", SMALL_WINDOW)
+    monkeypatch.setattr("requests_h2.credit.CONNECTION_WINDOW", SMALL_WINDOW)
 
 
 @pytest.fixture
