@@ -10,19 +10,7 @@ import requests
 import sentry_sdk
 
 from requests_h2 import HTTP2Adapter
-
-
-class TracedAdapter(HTTP2Adapter):
-    """What docs/ecosystem.rst tells users to write."""
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> Any:
-        url = request.url.partition("?")[0]
-        with sentry_sdk.start_span(op="http.client", name=f"{request.method} {url}") as span:
-            request.headers["sentry-trace"] = sentry_sdk.get_traceparent()
-            request.headers["baggage"] = sentry_sdk.get_baggage()
-            response = super().send(request, *args, **options)
-            span.set_data("http.response.status_code", response.status_code)
-            return response
+from tests.support.pages import block
 
 
 def main(url: str, ca: str, engine: str) -> dict[str, Any]:
@@ -38,8 +26,9 @@ def main(url: str, ca: str, engine: str) -> dict[str, Any]:
         before_send_transaction=keep,
         send_client_reports=False,
     )
+    traced = block("ecosystem.rst", "sentry").run()["TracedHTTP2Adapter"]
     found = {}
-    for name, adapter in (("plain", HTTP2Adapter), ("traced", TracedAdapter)):
+    for name, adapter in (("plain", HTTP2Adapter), ("traced", traced)):
         with requests.Session() as session:
             session.mount("https://", adapter(engine=engine))
             session.verify = ca
