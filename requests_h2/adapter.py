@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import ssl
@@ -67,8 +68,6 @@ class HTTP2Adapter(HTTPAdapter):
         16 MiB the window grows while its reader keeps up, unless ``window_manager`` says otherwise.
     """
 
-    __attrs__ = [*HTTPAdapter.__attrs__, "_options"]  # noqa: RUF012  # as requests declares it
-
     def __init__(
         self,
         pool_connections: int = DEFAULT_POOLSIZE,
@@ -104,35 +103,58 @@ class HTTP2Adapter(HTTPAdapter):
         self._engine = choose(engine)
         self._ssl_context = ssl_context
         self._session: weakref.ref[requests.Session] | None = None
-        super().__init__(pool_connections, pool_maxsize, max_retries, pool_block)
+        self._manager_lock = threading.RLock()
+        # By name: the next in line may be another adapter that we are combined with.
+        super().__init__(
+            pool_connections=pool_connections,
+            pool_maxsize=pool_maxsize,
+            max_retries=max_retries,
+            pool_block=pool_block,
+        )
+        renew_in_children(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Not by __attrs__, which another adapter that we are combined with replaces.
+        own = {"_options": self._options, "_ssl_context": self._ssl_context}
+        return {**super().__getstate__(), **own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # Needed by init_poolmanager, which the class above calls; a context cannot be pickled.
         register_events()
-        self._ssl_context = None
-        self._session = None
+        # Needed when the class above makes the pool manager.
         self._options = state["_options"]
         self._engine = choose(self._options.engine)
+        self._ssl_context = state["_ssl_context"]
+        self._session = None
+        self._manager_lock = threading.RLock()
         super().__setstate__(state)
+        renew_in_children(self)
+
+    def __deepcopy__(self: _Adapter, memo: dict[int, Any]) -> _Adapter:
+        """An adapter with the same settings. The ``ssl_context`` is shared: there are no copies of
+        one, which is also why an adapter that has one cannot be pickled.
+        """
+        memo[id(self._ssl_context)] = self._ssl_context
+        memo[id(self)] = copied = object.__new__(type(self))
+        copied.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return copied
 
     @property
     def engine(self) -> str:
         """The engine that runs: ``"h2"`` or ``"nghttp2"``."""
         return self._engine
 
-    def init_poolmanager(
-        self,
-        connections: int,
-        maxsize: int,
-        block: bool = DEFAULT_POOLBLOCK,
-        **pool_kwargs: Any,
-    ) -> None:
+    @property
+    def poolmanager(self) -> PoolManager:
+        """The pools of requests without a proxy. Whichever manager is set here gets ours."""
+        manager: PoolManager = vars(self)["poolmanager"]
+        return manager
+
+    @poolmanager.setter
+    def poolmanager(self, manager: PoolManager) -> None:
         if self._ssl_context is not None:
-            pool_kwargs.setdefault("ssl_context", self._ssl_context)
-        self._manager_lock = threading.RLock()
-        super().init_poolmanager(connections, maxsize, block, **pool_kwargs)
-        self._use_http2_pools(self.poolmanager)
-        renew_in_children(self)
+            manager.connection_pool_kw.setdefault("ssl_context", self._ssl_context)
+        self._use_http2_pools(manager)
+        vars(self)["poolmanager"] = manager
 
     def renew_after_fork(self) -> None:
         """In a forked child: free the locks that another thread of the parent may have held."""
@@ -257,6 +279,7 @@ class HTTP2Adapter(HTTPAdapter):
         if known is not None:
             adapter = object.__new__(type(self))
             adapter.__dict__.update(self.__dict__)
+            renew_in_children(adapter)
         adapter._session = weakref.ref(session)
         return adapter
 
@@ -285,11 +308,13 @@ class HTTP2Adapter(HTTPAdapter):
         if self._options.http2 is False:
             return
         stock: Any = manager.pool_classes_by_scheme["https"]
+        if isinstance(stock, functools.partial):
+            stock = stock.keywords["stock"]  # the manager is another adapter's too
         manager.pool_classes_by_scheme = {
             **manager.pool_classes_by_scheme,
             "https": functools.partial(  # type: ignore[dict-item]  # called like the class
                 HTTP2ConnectionPool,
                 options=dataclasses.replace(self._options, engine=self._engine),
-                connection_cls=stock.ConnectionCls,
+                stock=stock,
             ),
         }

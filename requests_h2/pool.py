@@ -52,7 +52,7 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
     above, on the same socket.
 
     :param options: with the engine "h2" or "nghttp2".
-    :param connection_cls: replaces ``ConnectionCls`` (SOCKS pools have their own).
+    :param stock: the class that this one stands for (SOCKS has one of its own).
     :param maxsize: HTTP/2 connections at most, and what urllib3 means by it over HTTP/1.1.
     """
 
@@ -62,37 +62,45 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
         port: int | None = None,
         *,
         options: Options,
-        connection_cls: type[HTTPSConnection] | None = None,
+        stock: Any = HTTPSConnectionPool,
         maxsize: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(host, port, maxsize=maxsize, **kwargs)
-        if connection_cls is not None:
-            self.ConnectionCls = connection_cls
+        if stock is not HTTPSConnectionPool:
+            self.ConnectionCls = stock.ConnectionCls
         self._options = options
         self._tunnels = connection_requires_http_tunnel(self.proxy, self.proxy_config, "https")
         # A forwarding proxy is the peer of the TLS connection, and speaks HTTP/1.1 with us.
-        self._multiplexes = self.proxy is None or self._tunnels
+        self._reaches = self.proxy is None or self._tunnels
         self._origin = Origin(options, max_connections=maxsize)
         renew_in_children(self)
+
+    @property
+    def multiplexes(self) -> bool:
+        """Whether HTTP/2 is offered. It changes while vcrpy, say, has replaced the class."""
+        return self._reaches and _is_urllib3s(self.ConnectionCls)
 
     # -- urllib3's interface -----------------------------------------------------------------------
 
     def _get_conn(self, timeout: float | None = None) -> Any:
         if self.pool is None:
             raise ClosedPoolError(self, "Pool is closed.")
-        if not self._multiplexes:
-            if self._options.required:
-                raise HTTP2RequiredError(
-                    f"HTTP/2 to {self.host} cannot be had through a forwarding proxy"
-                )
-            return super()._get_conn(timeout)
-        return Lease(self, timeout)
+        if self.multiplexes:
+            return Lease(self, timeout)
+        if self._options.required:
+            way = (
+                f"by {self.ConnectionCls.__name__}, which speaks HTTP/1.1"
+                if self._reaches
+                else "through a forwarding proxy"
+            )
+            raise HTTP2RequiredError(f"HTTP/2 to {self.host} cannot be had {way}")
+        return super()._get_conn(timeout)
 
     def _put_conn(self, conn: Any) -> None:
         if isinstance(conn, Lease):
             conn.release()
-        elif conn is not None or not self._multiplexes:
+        elif conn is not None or not self.multiplexes:
             # None stands for a lease that urlopen has closed, which returned its place by itself.
             super()._put_conn(conn)
 
@@ -130,11 +138,6 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
                 conn.close()
             for _ in range(self.pool.maxsize):
                 self.pool.put(None)
-
-    @property
-    def multiplexes(self) -> bool:
-        """Whether its connections may speak HTTP/2."""
-        return self._multiplexes
 
     def _make_request(
         self,
@@ -284,3 +287,11 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
             host = f"[{host.partition('%')[0]}]"  # the zone is this machine's affair
         port = "" if self.port in (None, 443) else f":{self.port}"
         return RequestTarget("https", host + port, url)
+
+
+def _is_urllib3s(connection_cls: Any) -> bool:
+    """Whether a class of connections leaves requests and responses to urllib3. One that does not,
+    as vcrpy's, wants to see them, and on a shared connection it would not.
+    """
+    methods = (connection_cls.request, connection_cls.getresponse)
+    return all(method.__module__ == "urllib3.connection" for method in methods)

@@ -114,6 +114,18 @@ class StreamReader:
         """
         return self._take(None if amount is None or amount < 0 else amount, 1)
 
+    def ready(self, limit: int | None) -> int:
+        """Octets that :meth:`read` gives at once, at most ``limit``; 0 when it gives none or fails.
+
+        :raises TimeoutError: when nothing came within the read timeout.
+        """
+        if limit == 0 or not self._goes_on(until=self._has_data):
+            return 0
+        buffer = self._stream.buffer
+        if not self._stream.owned:
+            self._connection.wait(self._stream, self._has_data, self._timeout, unguarded=True)
+        return buffer.size if limit is None else min(buffer.size, limit)
+
     def read_frame(self, limit: int | None = None) -> bytes | None:
         """A DATA frame's content, or what is left of it, at most ``limit`` octets.
 
@@ -277,7 +289,7 @@ class HTTP2Response(FramewiseResponse):
         ):
             if data := self.read(decode_content=decode_content):
                 yield data
-        elif amt is not None and self.length_remaining is not None:
+        elif self.length_remaining is not None and (amt is not None or self._is_overheard):
             yield from super().stream(amt, decode_content)
         elif amt != 0:
             while data := self.read1(amt, decode_content):
@@ -303,6 +315,21 @@ class HTTP2Response(FramewiseResponse):
             return super().read1(amt, decode_content)
         except CallerError as error:
             raise error.original from None
+
+    @property
+    def _is_overheard(self) -> bool:
+        """Whether a library has put an object of its own before the file, to see what is read.
+
+        CacheControl does; what it misses, it does not keep. Over HTTP/1.1 nothing but ``read`` is
+        called where requests reads, so that is all it has.
+        """
+        return self._fp is not self._original_response and not hasattr(type(self._fp), "read1")
+
+    def _fp_read(self, amt: int | None = None, *, read1: bool = False) -> bytes:
+        if read1 and self._is_overheard:
+            assert self._fp is not None
+            return self._fp.read(self.reader.ready(amt) or amt)
+        return super()._fp_read(amt, read1=read1)
 
     def _read_frame(self, limit: int | None) -> bytes | None:
         self._surface_pushes()

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple, Protocol, cast
 
+import urllib3.util.ssl_
 from urllib3.connection import HTTPSConnection
 from urllib3.util.ssl_ import (
     create_urllib3_context,
@@ -99,9 +100,14 @@ def offer(conn: HTTPSConnection, protocols: list[str]) -> None:
     """Make a connection that is not connected offer these protocols to the origin by ALPN, and
     only http/1.1 to an HTTPS proxy on the way: CONNECT is spoken in it.
 
-    Without a context of the user's it gets the one that urllib3 would make in ``connect``.
+    Without a context of the user's it gets the one that urllib3 would make in ``connect``. Nothing
+    is offered by those of pyOpenSSL: they allow no changes after a handshake, and their sockets
+    cannot be read without waiting.
     """
     context: Any = _bare(conn.ssl_context)
+    kind = _context_class() if context is None else type(context)
+    if kind.__module__.endswith("urllib3.contrib.pyopenssl"):  # requests.packages has it too
+        return
     proxy = conn.proxy_config if conn.proxy is not None and conn.proxy.scheme == "https" else None
     if context is None:
         context = _shared_context(conn)
@@ -154,7 +160,7 @@ def _shared_context(conn: HTTPSConnection) -> ssl.SSLContext | None:
             conn.ca_certs,
             conn.ca_cert_dir,
             conn.ca_cert_data,
-            (_stamp(conn.ca_certs), os.environ.get("SSLKEYLOGFILE")),
+            (_stamp(conn.ca_certs), os.environ.get("SSLKEYLOGFILE"), _context_class()),
         )
     except (OSError, TypeError, ValueError):
         return None  # urllib3 meets the same fault and reports it
@@ -173,7 +179,9 @@ def _loaded_context(
     ca_cert_data: str | bytes | None,
     _apart: Hashable,
 ) -> ssl.SSLContext:
-    """``_apart`` is what else may make a difference: the bundle on the disk, the environment."""
+    """``_apart`` is what else may make a difference: the bundle on the disk, the environment, the
+    class.
+    """
     context = _new_context(ssl_version, minimum, maximum, cert_reqs)
     if ca_certs or ca_cert_dir or ca_cert_data:
         context.load_verify_locations(ca_certs, ca_cert_dir, ca_cert_data)
@@ -191,6 +199,12 @@ def _new_context(
         ssl_maximum_version=maximum,
         cert_reqs=resolve_cert_reqs(cert_reqs),
     )
+
+
+def _context_class() -> type:
+    """What urllib3 makes contexts of: truststore and pyOpenSSL replace it."""
+    replaceable: Any = urllib3.util.ssl_.SSLContext  # None without the module ssl
+    return replaceable  # type: ignore[no-any-return]
 
 
 def _stamp(path: str | None) -> tuple[int, ...]:
@@ -275,7 +289,7 @@ class SSLSocketTransport:
     """
 
     def __init__(self, sock: Any) -> None:
-        sock.settimeout(0)
+        sock.setblocking(False)  # not settimeout(0), by which eventlet's goes on to wait
         self.sock: ssl.SSLSocket = sock
         # One Python frame less for each record than recv_into, which other wrappers have only.
         self._read = sock.read if isinstance(sock, ssl.SSLSocket) else None

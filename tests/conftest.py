@@ -1,17 +1,19 @@
-"""Fixtures for every test: no environment, certificates, the scripted peer, sessions."""
+"""Fixtures for every test: no environment, certificates, peers and servers, sessions."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pytest
 import requests
 
 from tests.support.certs import Certificates, certificates
+from tests.support.farm import Farm, needed, running_farm
 from tests.support.peer import Peer
+from tests.support.servers import Document, Server
 
 #: The engines the wire tests run on.
 ENGINES: tuple[str, ...] = ("h2", "nghttp2")
@@ -40,6 +42,25 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def certs() -> Certificates:
     return certificates()
+
+
+@pytest.fixture(scope="session")
+def farm() -> Iterator[Farm]:
+    with running_farm() as farm:
+        yield farm
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest, farm: Farm) -> Server:
+    """The running server whose name is the parameter."""
+    with needed():
+        started: Server = farm.get(request.param)
+    return started
+
+
+@pytest.fixture
+def documents(farm: Farm) -> dict[str, Document]:
+    return farm.documents
 
 
 @pytest.fixture(params=ENGINES)
@@ -95,6 +116,18 @@ def peer() -> Iterator[Callable[..., Peer]]:
     with contextlib.ExitStack() as stack:
         for each in peers:
             stack.callback(each.close)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, Any, Any]:
+    """Show what the server wrote beside a failure."""
+    report = yield
+    server = getattr(item, "funcargs", {}).get("server")
+    if report.failed and isinstance(server, Server):
+        report.sections.append((f"log of {server.name}", server.log()))
+    return report
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

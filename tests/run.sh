@@ -18,5 +18,5 @@ need_package nghttpx nghttp2-proxy
 need_package microsocks microsocks
 need_package danted dante-server
 install_packages
-make_venv .venv-test '.[test]'
+make_venv .venv-test '.[test,compat]'
 exec .venv-test/bin/python -m pytest "$@"

@@ -1,100 +1,14 @@
-"""Servers are started on first use and live until the test session ends."""
+"""Sessions for real servers."""
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import requests
 
-from tests.support.backend import running_backend
-from tests.support.certs import certificates
-from tests.support.servers import (
-    SERVERS,
-    Document,
-    Server,
-    ServerMissingError,
-    Surroundings,
-    write_documents,
-)
-from tests.support.servers.proxies import PROXIES
-
-
-@dataclass
-class Farm:
-    """The servers of this session. One that could not start says so to every test."""
-
-    around: Surroundings
-    documents: dict[str, Document]
-    running: dict[str, Server] = field(default_factory=dict)
-    failures: dict[str, Exception] = field(default_factory=dict)
-
-    def get(self, name: str) -> Any:
-        """The running server or proxy of that name."""
-        if name in self.failures:
-            raise self.failures[name]
-        if name not in self.running:
-            try:
-                server = {**SERVERS, **PROXIES}[name](self.around)
-                # Known before it is ready, so that it is stopped whatever happens.
-                self.running[name] = server
-                server.start()
-            except Exception as error:
-                self.failures[name] = error
-                raise
-        return self.running[name]
-
-    def stop(self) -> None:
-        for server in self.running.values():
-            server.stop()
-
-
-@pytest.fixture(scope="session")
-def farm() -> Iterator[Farm]:
-    made = certificates()
-    with (
-        tempfile.TemporaryDirectory(prefix="requests-h2-documents-") as folder,
-        running_backend() as backend,
-    ):
-        documents = Path(folder)
-        # Workers of nginx, h2o and Apache run as another user when the tests run as root.
-        documents.chmod(0o755)
-        around = Surroundings(documents, backend.port, made.ca_path, made.cert_path, made.key_path)
-        farm = Farm(around, write_documents(documents))
-        try:
-            yield farm
-        finally:
-            farm.stop()
-
-
-@contextmanager
-def needed() -> Iterator[None]:
-    """A program that is missing skips the test, on CI it fails it."""
-    try:
-        yield
-    except ServerMissingError as missing:
-        if os.environ.get("CI"):
-            pytest.fail(str(missing))
-        pytest.skip(str(missing))
-
-
-@pytest.fixture
-def server(request: pytest.FixtureRequest, farm: Farm) -> Server:
-    """The running server whose name is the parameter."""
-    with needed():
-        started: Server = farm.get(request.param)
-    return started
-
-
-@pytest.fixture
-def documents(farm: Farm) -> dict[str, Document]:
-    return farm.documents
+from tests.support.farm import Farm
 
 
 @pytest.fixture
@@ -105,15 +19,3 @@ def session(farm: Farm, make_adapter: Callable[..., Any]) -> Iterator[requests.S
         # Neither proxies nor REQUESTS_CA_BUNDLE, which would override ``verify``.
         session.trust_env = False
         yield session
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, Any, Any]:
-    """Show what the server wrote beside a failure."""
-    report = yield
-    server = getattr(item, "funcargs", {}).get("server")
-    if report.failed and isinstance(server, Server):
-        report.sections.append((f"log of {server.name}", server.log()))
-    return report

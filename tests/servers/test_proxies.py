@@ -12,11 +12,11 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.exceptions import ProxyError
 
+from tests.support.farm import Farm, needed
 from tests.support.servers import Can, Document, Server
 from tests.support.servers.base import free_ports
 from tests.support.servers.proxies import DENIED, PROXIES, WAYS, ProxyServer
 
-from .conftest import Farm, needed
 from .support import MIB, TIMEOUT, check, client_port, on, sha256
 
 BLOCK = bytes(range(256)) * 4096

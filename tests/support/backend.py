@@ -16,6 +16,9 @@ ASGI application (``servers/asgi.py``) speak the same language.
 /early-hints        103 with two Link fields before the answer
 /trailers           an answer with the trailers X-Length and X-SHA256 of its body
 /echo-trailers      JSON of the trailers that followed the body
+/say                what the query asks for: ``?status=N&body=text&field=Name:value``
+/count/K            the same, but the body is how often K was asked for
+/digest             200 for who has the password, by digest authentication; else 401
 ==================  =====================================================================
 """
 
@@ -31,6 +34,8 @@ from http.cookies import SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import cast
 from urllib.parse import parse_qs, urlsplit
+
+from tests.support import services
 
 #: Bodies are hashed as they arrive; only this much of one is kept for /echo.
 KEPT = 1 << 20
@@ -118,6 +123,9 @@ def answer(question: Question) -> Answer:
             return Answer(200, b"late", delay=int(query["ms"]) / 1000)
         case ["meet", count]:
             return Answer(200, b"met", meeting=(query["key"], int(count)))
+        case ["say" | "count" | "digest", *_]:
+            authorization = question.values("authorization")
+            return Answer(*services.serve(question.method, question.target, authorization))
         case _:
             return _answer_in_parts(parts.path, question, query)
 

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPSConnection
+from urllib3.connectionpool import HTTPSConnectionPool
 
 from tests.support.certs import Certificates
 from tests.support.peer import Http1Connection, MakeSession, Request, StartPeer, serve
@@ -94,3 +96,57 @@ def test_a_stock_adapter_on_the_same_context_offers_http1(
 def test_an_unknown_choice_is_refused(make_adapter: Callable[..., Any]) -> None:
     with pytest.raises(ValueError, match="http2"):
         make_adapter(http2="maybe")
+
+
+@pytest.mark.parametrize("method", ["request", "getresponse"])
+def test_connections_that_want_to_see_exchanges_get_them(
+    session: requests.Session, peer: StartPeer, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """As vcrpy's, which are put there and taken away while sessions live."""
+    seen: list[str] = []
+
+    class Recording(HTTPSConnection):
+        pass
+
+    def record(self: Recording, *args: Any, **kwargs: Any) -> Any:
+        seen.append(method)
+        return getattr(HTTPSConnection, method)(self, *args, **kwargs)
+
+    setattr(Recording, method, record)
+    started = peer(serve(answer))
+    assert session.get(started.url).raw.version == 20
+    with monkeypatch.context() as patch:
+        patch.setattr(HTTPSConnectionPool, "ConnectionCls", Recording)
+        for _ in range(2):
+            assert session.get(started.url).raw.version == 11
+    assert session.get(started.url).raw.version == 20
+    assert seen == [method] * 2
+    assert started.accepted == 2
+
+
+def test_connections_that_want_to_see_exchanges_when_http2_is_required(
+    make_session: MakeSession, peer: StartPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Recording(HTTPSConnection):
+        def getresponse(self) -> Any:
+            raise AssertionError("it must not come so far")
+
+    monkeypatch.setattr(HTTPSConnectionPool, "ConnectionCls", Recording)
+    with pytest.raises(requests.ConnectionError, match=r"Recording, which speaks HTTP/1\.1"):
+        make_session(http2="required").get(peer(serve(answer)).url)
+
+
+def test_connections_of_a_class_of_ones_own(
+    session: requests.Session, peer: StartPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is made or connected otherwise, and leaves the exchanges to urllib3."""
+    connected: list[str] = []
+
+    class Own(HTTPSConnection):
+        def connect(self) -> None:
+            connected.append(self.host)
+            super().connect()
+
+    monkeypatch.setattr(HTTPSConnectionPool, "ConnectionCls", Own)
+    assert session.get(peer(serve(answer)).url).raw.version == 20
+    assert connected == ["127.0.0.1"]

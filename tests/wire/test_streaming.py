@@ -6,9 +6,11 @@ import pathlib
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import requests
+from hyperframe.frame import RstStreamFrame
 
 from tests.support.peer import Peer, PeerConnection, StartPeer, serve
 from tests.support.threads import WAIT
@@ -55,6 +57,80 @@ def test_chunks_arrive_as_they_are_sent(session: requests.Session, peer: StartPe
     assert chunks[:3] == [b"a", b"bb", b"ccc"]
     assert b"".join(chunks[3:]) == b"x" * 250
     assert max(map(len, chunks)) == 100
+
+
+class Overhearing:
+    """A file before the file, as CacheControl's, which hears of nothing but ``read``."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.heard: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def read(self, amount: int | None = None) -> bytes:
+        data: bytes = self._file.read(amount)
+        self.heard.append(data)
+        return data
+
+
+@pytest.mark.parametrize("size", [100, None])
+def test_who_overhears_a_response_misses_nothing(
+    session: requests.Session, peer: StartPeer, size: int | None
+) -> None:
+    """And holds nothing up: the chunks arrive as they are sent."""
+    taken = threading.Semaphore(0)
+
+    def script(conn: PeerConnection) -> None:
+        request = conn.next_request()
+        conn.send_headers(request)
+        for piece in (b"a", b"bb", b"ccc"):
+            conn.send_data(request, piece)
+            assert taken.acquire(timeout=WAIT)
+        conn.send_data(request, b"x" * 50, end_stream=True)
+
+    response = session.get(peer(script).url, stream=True, timeout=WAIT)
+    response.raw._fp = overhearing = Overhearing(response.raw._fp)
+    chunks = []
+    for chunk in response.iter_content(size):
+        chunks.append(chunk)
+        taken.release()
+    assert chunks == [b"a", b"bb", b"ccc", b"x" * 50]
+    assert overhearing.heard == [*chunks, b""]
+
+
+def test_who_overhears_a_response_of_known_length(
+    session: requests.Session, peer: StartPeer
+) -> None:
+    started = peer(serve(lambda request: (200, {"content-length": "200"}, b"x" * 200)))
+    for size in (150, None):
+        response = session.get(started.url, stream=True, timeout=WAIT)
+        response.raw._fp = overhearing = Overhearing(response.raw._fp)
+        assert b"".join(response.iter_content(size)) == b"x" * 200
+        assert b"".join(overhearing.heard) == b"x" * 200
+        assert overhearing.closed
+
+
+def test_who_overhears_a_response_that_fails(session: requests.Session, peer: StartPeer) -> None:
+    def script(conn: PeerConnection) -> None:
+        request = conn.next_request()
+        conn.send_headers(request)
+        conn.send_data(request, b"a")
+        conn.reset(request, 2)
+        silent = conn.next_request()
+        conn.send_headers(silent)
+        conn.expect(RstStreamFrame, stream_id=silent.stream_id)
+
+    started = peer(script)
+    response = session.get(started.url, stream=True, timeout=WAIT)
+    response.raw._fp = Overhearing(response.raw._fp)
+    with pytest.raises(requests.exceptions.ChunkedEncodingError, match="INTERNAL_ERROR"):
+        list(response.iter_content(100))
+    response = session.get(started.url, stream=True, timeout=0.2)
+    response.raw._fp = Overhearing(response.raw._fp)
+    with pytest.raises(requests.exceptions.ConnectionError, match="timed out"):
+        list(response.iter_content(100))
 
 
 def test_chunk_size_none(session: requests.Session, peer: StartPeer) -> None:
