@@ -41,14 +41,19 @@ install_packages() {
     done
 }
 
-# Debian starts a web server when it installs it. Only one installed a moment ago is stopped; one
-# that was there before is the user's.
+# Debian starts a server when it installs it. Only one installed a moment ago is stopped; one that
+# was there before is the user's.
 stop_service() {
-    case $1 in nginx | h2o | apache2 | caddy) ;; *) return 0 ;; esac
+    case $1 in
+        nginx | h2o | apache2 | caddy) service=$1 ;;
+        nghttp2-proxy) service=nghttpx ;;
+        dante-server) service=danted ;;
+        *) return 0 ;;
+    esac
     if [ -d /run/systemd/system ]; then
-        $sudo systemctl disable --now "$1" >/dev/null 2>&1 || true
-    elif [ -x "/etc/init.d/$1" ]; then
-        $sudo "/etc/init.d/$1" stop >/dev/null 2>&1 || true
+        $sudo systemctl disable --now "$service" >/dev/null 2>&1 || true
+    elif [ -x "/etc/init.d/$service" ]; then
+        $sudo "/etc/init.d/$service" stop >/dev/null 2>&1 || true
     fi
 }
 

@@ -4,6 +4,10 @@ Usage::
 
     session = requests.Session()
     session.mount("https://", requests_h2.HTTP2Adapter())
+
+or, for every session of the process that is made afterwards::
+
+    requests_h2.install()
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from __future__ import annotations
 from .adapter import HTTP2Adapter
 from .body import BodyWithTrailers
 from .flow_control import AdaptiveWindow, FlowControlManager
-from .install import mount
+from .install import install, mount, uninstall
 from .push import PushedResponse, get_pushes
 from .response import InformationalResponse
 
@@ -24,7 +28,9 @@ __all__ = [
     "PushedResponse",
     "__version__",
     "get_pushes",
+    "install",
     "mount",
+    "uninstall",
 ]
 
 __version__ = "0.1.0"

@@ -163,13 +163,27 @@ class HTTP2Adapter(HTTPAdapter):
             manager.pools.lock = threading.RLock()
 
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
+        """As ``HTTPAdapter.proxy_manager_for``.
+
+        :raises InvalidProxyURL: also where the stock adapter lets a ValueError out.
+        """
         if self._ssl_context is not None:
             proxy_kwargs.setdefault("ssl_context", self._ssl_context)
         # Threads that come first at the same time would each make a manager, with connections of
         # its own. Reentrant, because subclasses may override what is called from here.
         with self._manager_lock:
             known = proxy in self.proxy_manager
-            manager = super().proxy_manager_for(proxy, **proxy_kwargs)
+            try:
+                manager = super().proxy_manager_for(proxy, **proxy_kwargs)
+            except requests.RequestException:
+                raise
+            except ValueError:
+                # Its own text may hold the password.
+                scheme = proxy.partition("://")[0]
+                raise requests.exceptions.InvalidProxyURL(
+                    f"Cannot use this {scheme}:// proxy: the schemes are http, https, socks4, "
+                    "socks4a, socks5 and socks5h, and credentials have to be Latin-1"
+                ) from None
             if not known:
                 self._use_http2_pools(manager)
         return manager
@@ -248,7 +262,7 @@ class HTTP2Adapter(HTTPAdapter):
         if not isinstance(pool, HTTP2ConnectionPool) or not pool.multiplexes:
             raise requests.exceptions.ConnectionError(
                 f"{url}: PING needs HTTP/2, which is spoken to https:// URLs only, not through "
-                "https:// proxies and not with http2=False",
+                "forwarding proxies and not with http2=False",
                 request=request,
             )
         request.body = body = PingBody()  # type: ignore[assignment]  # the pool knows it

@@ -68,14 +68,15 @@ class Connection:
         credit = Credit(engine, origin, options.callers_manager)
         self._table = StreamTable(engine, origin, promises, credit)
         self._table.reserved = 1
-        self.receiving = Receiving(self._pump, credit, engine, self.wait)
-        """What readers of its streams use."""
         self._acknowledge_by = Deadline(_SETTINGS_TIMEOUT)
         self._answers = Answers()
-        self._keepalive = Keepalive(engine, self._table, self._pump, options)
+        self.keepalive = Keepalive(engine, self._table, self._pump, options)
+        """Its PINGs, and what its silence tells."""
         self._slot_waiters: set[Waiter] = set()
         # Appended without the lock, by finalizers: see give_up_later.
         self._given_up: deque[Stream | None] = deque()
+        self.receiving = Receiving(self._pump, credit, self._flush_locked, self.wait)
+        """What readers of its streams use."""
         self.sending = Sending(
             self._pump, self._table, engine, self._flush_locked, self.wait_writing
         )
@@ -116,21 +117,16 @@ class Connection:
 
     def wait_for_slot(self, deadline: Deadline) -> bool:
         """Wait until a stream may be opened here, or never again; false after the deadline."""
-        return self._wait_for_place(lambda: self._table.has_slot, deadline)
-
-    def _wait_for_place(self, ready: Callable[[], bool], deadline: Deadline) -> bool:
         waiter = Waiter()
         with self._guard:
             self._slot_waiters.add(waiter)
         try:
-            return self._pump.wait(waiter, lambda: ready() or not self.usable, deadline)
+            return self._pump.wait(
+                waiter, lambda: self._table.has_slot or not self.usable, deadline
+            )
         finally:
             with self._guard:
                 self._slot_waiters.discard(waiter)
-
-    def ping(self, timeout: float | None) -> float:
-        """See :meth:`Keepalive.ping`, which needs no place."""
-        return self._keepalive.ping(timeout)
 
     # -- one stream --------------------------------------------------------------------------------
 
@@ -140,8 +136,8 @@ class Connection:
         :param deadline: of the wait for a silent server to show that it lives.
         :raises InvalidHeader: when the fields are over the peer's limit; nothing is sent.
         """
-        if self._keepalive.doubtful:
-            self._dispel_doubt(deadline)
+        if self.keepalive.doubtful and self.look():
+            self.keepalive.dispel_doubt(deadline)
         with self._guard:
             return self._open_locked(request) if self._look_locked() else None
 
@@ -172,7 +168,7 @@ class Connection:
         """
         if not self._wait(stream, ready, timeout, unguarded):
             with self._guard:
-                self._keepalive.timed_out_locked(stream, timeout)
+                self.keepalive.timed_out_locked(stream, timeout)
             raise TimeoutError("timed out")
 
     def wait_writing(
@@ -261,10 +257,10 @@ class Connection:
     # -- the pump's owner ------------------------------------------------------------------------
 
     def receive_locked(self, data: memoryview) -> None:
-        self._keepalive.heard_locked()
+        self.keepalive.heard_locked()
         for event in self._engine.receive(data):
             if isinstance(event, PingAcknowledged):
-                self._keepalive.answered_locked(event)
+                self.keepalive.answered_locked(event)
             else:
                 self._table.dispatch(event)
         self._table.expire_promises()
@@ -275,7 +271,7 @@ class Connection:
             self._close_locked()
 
     def alarm_locked(self) -> None:
-        if error := self._keepalive.alarm_locked():
+        if error := self.keepalive.alarm_locked():
             self.lost_locked(error)
 
     def reuse_locked(self) -> None:
@@ -301,11 +297,13 @@ class Connection:
                 self._table.drop_all_promises()
             else:
                 self._close_stream_locked(stream, ErrorCode.CANCEL)
-        if self._table.state is State.DRAINING and self._unneeded_locked():
+        # After GOAWAY, when no stream is left, a server need not answer PING any more.
+        pinging = self.keepalive.pings and not self._table.dismissed
+        if self._table.state is State.DRAINING and self._table.unused and not pinging:
             self._engine.go_away(ErrorCode.NO_ERROR)
             self._table.finish("no streams are left")
             self._close_locked()
-        self._keepalive.settle_locked()
+        self.keepalive.settle_locked()
         self._wake_locked()
 
     def announce(self) -> None:
@@ -334,23 +332,6 @@ class Connection:
             self._pump.queue_locked(answer)
             self._answers.add(self._pump.sent + self._pump.unsent, len(answer))
         return self._answers.size(self._pump.sent) > _ANSWER_LIMIT
-
-    def _unneeded_locked(self) -> bool:
-        # After GOAWAY, when no stream is left, a server need not answer PING any more.
-        return self._table.unused and (self._table.dismissed or not self._keepalive.pings)
-
-    def _dispel_doubt(self, deadline: Deadline) -> None:
-        """Have a silent server answer PING, or take no more requests."""
-        with self._guard:
-            # What is in the socket may be a sign of life, or the end.
-            if not self._look_locked() or not self._keepalive.doubtful:
-                return
-            self._keepalive.ask_locked()
-            left = deadline.remaining()
-        # The other half is for a dial.
-        half = Deadline(None if left is None else left / 2)
-        if not self._wait_for_place(lambda: self._keepalive.answered, half):
-            self.drain("the server has not answered PING")
 
     def _look_locked(self) -> bool:
         if self._table.state is not State.OPEN:

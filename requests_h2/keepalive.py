@@ -60,6 +60,7 @@ class Keepalive:
         self._numbers = itertools.count(1)
         self.pings: dict[bytes, Ping] = {}
         """Those that somebody waits for, by their octets."""
+        self._doubters: set[Waiter] = set()
         self._heard_at = time.monotonic()
         self._asked_at = -math.inf
         self._moving_from: float = math.inf  # octets sent by then, when the socket took no more
@@ -77,14 +78,9 @@ class Keepalive:
     def heard_locked(self) -> None:
         """Something came from the server."""
         self._silent_timeouts = 0
-        if not self.answered:
-            self._table.changes.slots = True  # requests may wait for this
         self._heard_at = time.monotonic()
-
-    def ask_locked(self) -> None:
-        """Send PING, unless an answer is awaited already."""
-        if self.answered:
-            self._send_locked(self._octets())
+        for waiter in self._doubters:
+            self._pump.wake_locked(waiter)
 
     def timed_out_locked(self, stream: Stream, timeout: float | None) -> None:
         """A stream timed out, and is about to be reset; the connection may be at fault.
@@ -102,8 +98,30 @@ class Keepalive:
         elif self._silent_timeouts >= _MAX_SILENT_TIMEOUTS:
             self._table.drain("the server says nothing any more")
         elif silent and time.monotonic() - self._asked_at > (self._interval or math.inf):
-            self.ask_locked()
+            self._ask_locked()
             self._heard_at = -math.inf  # doubtful, until something comes
+
+    def dispel_doubt(self, deadline: Deadline) -> None:
+        """Have the server answer PING, unless what the socket held has dispelled it by now; or let
+        it take no more requests.
+
+        :param deadline: of a request, which is left half of the time to dial.
+        """
+        waiter, left = Waiter(), deadline.remaining()
+        half = Deadline(None if left is None else left / 2)
+        with self._pump.guard:
+            if not self.doubtful:
+                return
+            self._ask_locked()
+            self._doubters.add(waiter)
+        try:
+            answered = self._pump.wait(waiter, lambda: self.answered, half)
+        finally:
+            with self._pump.guard:
+                self._doubters.discard(waiter)
+        if not answered:
+            with self._pump.guard:
+                self._table.drain("the server has not answered PING")
 
     def settle_locked(self) -> None:
         """Have :meth:`alarm_locked` called in time."""
@@ -116,12 +134,12 @@ class Keepalive:
         if now < self._due_locked():
             return None
         if self.answered:
-            self.ask_locked()
+            self._ask_locked()
             return None
         if self._pump.sent > self._moving_from:
-            # The socket was full and has taken more since: what PING waits behind, or its host's
-            # buffers, is on its way. Slow is not dead.
-            self._asked_locked()
+            # The socket was full and has taken more since: what PING waits behind is on its way.
+            # Slow is not dead.
+            self._await_locked()
             return None
         return TimeoutError(f"the server did not answer PING within {self._timeout:g} seconds")
 
@@ -173,17 +191,23 @@ class Keepalive:
         in_use = self._engine.open_streams or self._engine.pushed_streams or self.pings
         return self._heard_at + self._interval if in_use else math.inf
 
+    def _ask_locked(self) -> None:
+        """Send PING, unless an answer is awaited already."""
+        if self.answered:
+            self._send_locked(self._octets())
+
     def _octets(self) -> bytes:
         return next(self._numbers).to_bytes(8, "big")
 
     def _send_locked(self, data: bytes) -> None:
-        awaited = not self.answered
+        answered = self.answered
         self._engine.ping(data)
         self._pump.queue_locked(self._engine.take_output())
         self._pump.flush_locked()
-        if not awaited:
-            self._asked_locked()
+        if answered:
+            self._await_locked()
 
-    def _asked_locked(self) -> None:
+    def _await_locked(self) -> None:
+        """From now on, an answer is awaited."""
         self._asked_at = time.monotonic()
         self._moving_from = self._pump.sent if self._pump.unsent else math.inf

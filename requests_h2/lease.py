@@ -159,7 +159,8 @@ class Lease:
 
         :raises TimeoutError: when they do not come within the read timeout.
         :raises StreamFault: when the stream failed before.
-        :raises CallerError: what a hook for informational responses raised.
+        :raises CallerError: what a hook for informational responses raised, or the making of a
+            window manager.
         """
         connection, stream = self.connection, self.stream
         assert connection is not None
@@ -227,7 +228,7 @@ class Lease:
         if self._reserved:
             self._pool._validate_conn(self)  # type: ignore[arg-type]  # as in open_on
             self.release()
-        return self.connection.ping(self.read_timeout)
+        return self.connection.keepalive.ping(self.read_timeout)
 
     def drain(self, reason: str) -> None:
         """Let the connection carry no other request."""

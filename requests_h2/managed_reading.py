@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 from .credit import Credit
-from .engine.base import Engine
 from .managed_window import ManagedWindow
 from .pump import Pump
 from .stream import Stream
@@ -27,14 +26,14 @@ class Wait(Protocol):
 class ManagedReading:
     """Takes octets under the lock, asks the managers without it, and then gives their credit.
 
+    :param flush: sends what the engine has, with the lock held.
     :param wait: for something on a stream, without the lock.
     """
 
-    def __init__(self, pump: Pump, credit: Credit, engine: Engine, wait: Wait) -> None:
+    def __init__(self, pump: Pump, credit: Credit, flush: Callable[[], None], wait: Wait) -> None:
         self._pump = pump
-        # Guarded by the pump's lock.
-        self._credit = credit
-        self._engine = engine
+        self._credit = credit  # guarded by the pump's lock
+        self._flush_locked = flush
         self._wait = wait
 
     def take(
@@ -105,5 +104,4 @@ class ManagedReading:
             self._credit.grant(stream.id, of_stream)
             self._credit.grant(0, of_connection)
             if self._credit.give_back(None, undecided):
-                self._pump.queue_locked(self._engine.take_output())
-                self._pump.flush_locked()
+                self._flush_locked()

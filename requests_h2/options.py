@@ -43,10 +43,9 @@ class Options:
             )
         if not _is_duration(self.ping_timeout):
             raise ValueError(f"ping_timeout must be positive seconds, not {self.ping_timeout!r}")
-        if not 1 <= self.initial_window_size <= MAX_WINDOW:
-            raise ValueError(
-                f"initial_window_size must be 1 to {MAX_WINDOW}, not {self.initial_window_size!r}"
-            )
+        size = self.initial_window_size
+        if type(size) is not int or not 1 <= size <= MAX_WINDOW:
+            raise ValueError(f"initial_window_size must be 1 to {MAX_WINDOW}, not {size!r}")
         manager = self.window_manager
         is_class = isinstance(manager, type)
         if is_class and not issubclass(manager, FlowControlManager):  # type: ignore[arg-type]

@@ -6,13 +6,18 @@ import logging
 import random
 import threading
 import weakref
-from http.client import HTTPException
 from typing import Protocol
 
 from urllib3.connection import HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    LocationParseError,
+    NewConnectionError,
+    ProxyError,
+)
 from urllib3.exceptions import TimeoutError as Urllib3TimeoutError
 from urllib3.util import Timeout
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from .connection import Connection
 from .engine.choice import engine_class
@@ -25,8 +30,9 @@ from .options import Options
 from .promises import Authority, Promise, Promises
 from .stream import MAX_HEADER_LIST_SIZE
 from .timeouts import Deadline
-from .tls import Dialled, SSLSocketTransport, negotiated_h2, offer_h2
+from .tls import HTTP1_ONLY, OFFERED_PROTOCOLS, Dialled, began_with_origin, negotiated_h2, offer
 from .tls import renew_after_fork as renew_tls_after_fork
+from .tls_in_tls import transport
 
 log = logging.getLogger(__name__)
 
@@ -181,8 +187,7 @@ class Origin:
             return self._connect(pool, lease, timeout)
         except Exception as error:
             # Followers have deadlines of their own: after a timeout of ours one of them dials.
-            timed_out = isinstance(error, (TimeoutError, Urllib3TimeoutError))
-            if not timed_out or isinstance(error, NewConnectionError):
+            if not _is_timeout(error) or isinstance(error, NewConnectionError):
                 dial.error, dial.dialled = error, lease.dialled
             raise
         finally:
@@ -204,8 +209,8 @@ class Origin:
                 )
         except BaseException as error:
             lease.dialled = Dialled.of(conn)
-            if isinstance(error, HTTPException):
-                # Only CONNECT's answer is HTTP/1.1 here: the proxy is at fault.
+            if not began_with_origin(conn) and not _is_timeout(error):
+                # There is no tunnel: urllib3 is to blame the proxy, if there is one.
                 lease.dialled = lease.dialled._replace(has_connected_to_proxy=False)
             conn.close()
             pool.put_http1(None)
@@ -220,8 +225,12 @@ class Origin:
         return True
 
     def _dial_out(self, pool: Dialler, conn: HTTPSConnection) -> None:
-        if not self._http1_only:
-            offer_h2(conn)
+        try:
+            pool.host.encode("idna")
+        except UnicodeError as error:
+            # urllib3 finds out when it has no proxy. PySocks would leave a socket open, ssl too.
+            raise LocationParseError(f"'{pool.host}', label empty or too long") from error
+        offer(conn, HTTP1_ONLY if self._http1_only else OFFERED_PROTOCOLS)
         try:
             pool.connect(conn)
         except TimeoutError as error:
@@ -229,6 +238,12 @@ class Origin:
             raise ConnectTimeoutError(
                 conn, f"Connecting to {pool.host} timed out. (connect timeout={conn.timeout})"
             ) from error
+        except (OSError, CertificateError):
+            raise  # some are ValueErrors too
+        except ValueError as error:
+            if conn.proxy is None or began_with_origin(conn):
+                raise
+            raise ProxyError("Unable to connect to proxy", error) from error
         log.debug(
             "%s:%s: connected, ALPN %s, %s, engine %s",
             pool.host,
@@ -251,7 +266,7 @@ class Origin:
         )
         authority = Authority(pool.host, pool.port or 443, sock)
         connection = Connection(
-            SSLSocketTransport(sock),
+            transport(sock),
             engine,
             f"{pool.host}:{pool.port}",
             Dialled.of(conn),
@@ -278,6 +293,10 @@ def _abandon(connections: list[Connection]) -> None:
     """What is left of a pool that was garbage-collected."""
     for connection in connections:
         connection.give_up_later(None)
+
+
+def _is_timeout(error: BaseException) -> bool:
+    return isinstance(error, (TimeoutError, Urllib3TimeoutError))
 
 
 def _alpn(conn: HTTPSConnection) -> str:

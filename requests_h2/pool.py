@@ -71,9 +71,8 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
             self.ConnectionCls = stock.ConnectionCls
         self._options = options
         self._tunnels = connection_requires_http_tunnel(self.proxy, self.proxy_config, "https")
-        # TLS inside TLS goes through urllib3's SSLTransport, which cannot be non-blocking; and a
-        # forwarding proxy is the peer of the TLS connection.
-        self._reaches = self.proxy is None or (self._tunnels and self.proxy.scheme == "http")
+        # A forwarding proxy is the peer of the TLS connection, and speaks HTTP/1.1 with us.
+        self._reaches = self.proxy is None or self._tunnels
         self._origin = Origin(options, max_connections=maxsize)
         renew_in_children(self)
 
@@ -93,7 +92,7 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
             way = (
                 f"by {self.ConnectionCls.__name__}, which speaks HTTP/1.1"
                 if self._reaches
-                else "through an HTTPS or forwarding proxy"
+                else "through a forwarding proxy"
             )
             raise HTTP2RequiredError(f"HTTP/2 to {self.host} cannot be had {way}")
         return super()._get_conn(timeout)

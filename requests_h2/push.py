@@ -16,11 +16,12 @@ from urllib3.exceptions import ReadTimeoutError, SSLError
 from urllib3.util import Timeout
 
 from .connection import Connection
-from .exceptions import StreamFault, to_urllib3
+from .exceptions import CallerError, StreamFault, to_urllib3
 from .exchange import PUSH, Exchange
 from .fields import PromisedRequest
 from .promises import Promise
 from .response import HTTP2Response, StreamReader, http2_response
+from .stream import Stream
 
 
 class PushedResponse:
@@ -121,7 +122,7 @@ class PushedResponse:
         if pushed.response is None:
             raise self._lost() if self._cancelled else self._failure(pushed.fault)
         raw = http2_response(
-            StreamReader(self._connection, pushed, method, None, timeout),
+            self._reader(pushed, method, timeout),
             method=method,
             url=self.path,
             preload_content=False,
@@ -131,6 +132,16 @@ class PushedResponse:
         raw.pushed = True
         raw.wanted_whole = not stream
         return self._adapter.build_response(self.request, raw)
+
+    def _reader(self, pushed: Stream, method: str, timeout: float | None) -> StreamReader:
+        """Raises what making its window manager raises."""
+        try:
+            return StreamReader(self._connection, pushed, method, None, timeout)
+        except (CallerError, StreamFault) as error:
+            self._connection.close_stream(pushed)
+            if isinstance(error, CallerError):
+                raise error.original from None
+            raise self._failure(error) from error
 
     def _failure(self, fault: StreamFault | None) -> requests.exceptions.ConnectionError:
         assert fault is not None

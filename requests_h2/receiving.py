@@ -6,7 +6,6 @@ import io
 from collections.abc import Callable
 
 from .credit import Credit
-from .engine.base import Engine
 from .managed_reading import ManagedReading, Wait
 from .managed_window import ManagedWindow
 from .pump import Pump
@@ -21,16 +20,16 @@ _CREDIT_LIMIT = 320 << 10  # octets that are unsent; uploads leave it at 256 KiB
 class Receiving:
     """The reading half of a connection. A stream has one reader at a time, a thread of its own.
 
+    :param flush: sends what the engine has, with the lock held.
     :param wait: for something on a stream, without the lock.
     """
 
-    def __init__(self, pump: Pump, credit: Credit, engine: Engine, wait: Wait) -> None:
+    def __init__(self, pump: Pump, credit: Credit, flush: Callable[[], None], wait: Wait) -> None:
         self._pump = pump
-        # Guarded by the pump's lock.
-        self._credit = credit
-        self._engine = engine
+        self._credit = credit  # guarded by the pump's lock
+        self._flush_locked = flush
         self._wait = wait
-        self._managed = ManagedReading(pump, credit, engine, wait)
+        self._managed = ManagedReading(pump, credit, flush, wait)
 
     def take(
         self, stream: Stream, limit: int | None, timeout: float | None, wanted: int = 1
@@ -154,10 +153,6 @@ class Receiving:
                 self._credit.blocked(stream)
                 self._flush_locked()
         return True
-
-    def _flush_locked(self) -> None:
-        self._pump.queue_locked(self._engine.take_output())
-        self._pump.flush_locked()
 
 
 def _more_than(buffer: ReceiveBuffer, size: int) -> Callable[[], bool]:

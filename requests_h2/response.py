@@ -26,6 +26,8 @@ class StreamReader:
 
     urllib3 reads the body from it; requests finds the cookies in its ``msg``. It is used by one
     thread at a time, as any file.
+
+    :raises CallerError, StreamFault: when its window manager cannot be made.
     """
 
     version = 20

@@ -44,6 +44,8 @@ class Sending:
         # Guarded by the pump's lock.
         self._table = table
         self._engine = engine
+        self._waiting: set[Stream] = set()  # for room to write
+        self._last: Stream | None = None  # that sent anything
         self._flush_locked = flush
         self._wait = wait
 
@@ -60,7 +62,8 @@ class Sending:
     def send_some(self, stream: Stream, data: memoryview, end_stream: bool) -> int | None:
         """Send as much DATA as windows and socket take now.
 
-        :returns: octets taken; ``None`` when there is no use in it any more.
+        :returns: octets taken; ``None`` when there is no use in it any more. After 0 call
+            :meth:`wait_to_send`.
         """
         with self._pump.guard:
             if not stream.wants_body:
@@ -71,7 +74,12 @@ class Sending:
                 self._engine.send_data(stream.id, data[:size], last)
                 if last:
                     self._table.end_sending(stream)
+                self._last = stream
                 self._flush_locked(stream)
+                if self._waiting:
+                    self._pump.wake_writers_locked()  # it is another's turn
+            else:
+                self._waiting.add(stream)
             # An upload that never has to wait must still hear what the peer says.
             self._pump.poll_locked()
             return size
@@ -91,11 +99,17 @@ class Sending:
 
         :raises TimeoutError: after ``timeout`` seconds.
         """
-        self._wait(
-            stream,
-            lambda: self._sendable_locked(stream) > 0 or not stream.wants_body or until(),
-            timeout,
-        )
+        try:
+            self._wait(
+                stream,
+                lambda: self._sendable_locked(stream) > 0 or not stream.wants_body or until(),
+                timeout,
+            )
+        finally:
+            with self._pump.guard:
+                self._waiting.discard(stream)
+                if self._waiting:
+                    self._pump.wake_writers_locked()
 
     def stop(self, stream: Stream) -> None:
         """The rest of the request body is not wanted; the response may go on."""
@@ -104,4 +118,12 @@ class Sending:
             self._flush_locked(stream)
 
     def _sendable_locked(self, stream: Stream) -> int:
+        """Octets that may be sent now. Uploads take turns: who sent last gives way to those who
+        wait and whose window is open.
+        """
+        if stream is self._last and any(
+            other is not stream and self._engine.send_capacity(other.id) > 0
+            for other in self._waiting
+        ):
+            return 0
         return min(self._engine.send_capacity(stream.id), _OUTBOUND_LIMIT - self._pump.unsent)

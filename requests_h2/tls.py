@@ -1,4 +1,4 @@
-"""TLS: offering h2 by ALPN on anyone's SSLContext, and the socket as a transport."""
+"""TLS: what ALPN offers on anyone's SSLContext, and the socket as a transport."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import socket
 import ssl
 import threading
 import weakref
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple, Protocol, cast
 
 import urllib3.util.ssl_
 from urllib3.connection import HTTPSConnection
 from urllib3.util.ssl_ import (
-    ALPN_PROTOCOLS,
     create_urllib3_context,
     resolve_cert_reqs,
     resolve_ssl_version,
@@ -22,6 +21,7 @@ from urllib3.util.ssl_ import (
 from urllib3.util.ssl_match_hostname import CertificateError, match_hostname
 
 OFFERED_PROTOCOLS = ["h2", "http/1.1"]
+HTTP1_ONLY = ["http/1.1"]
 TLS_RECORD = 16_384
 """Octets of plaintext in a full TLS record (RFC 8446 section 5.1)."""
 
@@ -34,16 +34,22 @@ def renew_after_fork() -> None:
 
 
 class ALPNContext:
-    """An SSLContext that offers h2, for one handshake, without changing the one it wraps.
+    """An SSLContext with an ALPN offer of its own, which leaves the one it wraps as it is.
 
     ``ssl_wrap_socket`` sets ``["http/1.1"]`` on the context it is given, and users share contexts
     between adapters. ALPN is a property of the context in Python, copied into the SSL object when
     that is made; so the list is set together with the making of the object, under a lock for each
     context, and set back. The handshake runs outside the lock.
+
+    :param protocols: what is offered.
     """
 
-    def __init__(self, context: ssl.SSLContext) -> None:
-        object.__setattr__(self, "_context", context)
+    used: bool
+    """Whether a handshake was begun with it."""
+
+    def __init__(self, context: ssl.SSLContext, protocols: list[str]) -> None:
+        for name, value in (("_context", context), ("_protocols", protocols), ("used", False)):
+            object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
@@ -52,7 +58,7 @@ class ALPNContext:
         setattr(self._context, name, value)
 
     def set_alpn_protocols(self, protocols: list[str]) -> None:
-        """Ignored: :meth:`wrap_socket` offers our own list."""
+        """Ignored: our own list is offered."""
 
     def wrap_socket(
         self, sock: socket.socket, server_hostname: str | None = None, **kwargs: Any
@@ -63,12 +69,9 @@ class ALPNContext:
         deferrable = type(context).wrap_socket is ssl.SSLContext.wrap_socket
         if deferrable:
             kwargs["do_handshake_on_connect"] = False
-        with _alpn_locks.setdefault(context, threading.Lock()):
-            context.set_alpn_protocols(OFFERED_PROTOCOLS)
-            try:
-                wrapped = context.wrap_socket(sock, server_hostname=server_hostname, **kwargs)
-            finally:
-                context.set_alpn_protocols(ALPN_PROTOCOLS)
+        wrapped: ssl.SSLSocket = self._offering(
+            context.wrap_socket, sock, server_hostname=server_hostname, **kwargs
+        )
         if deferrable:
             try:
                 wrapped.do_handshake()
@@ -77,22 +80,40 @@ class ALPNContext:
                 raise
         return wrapped
 
+    @property
+    def wrap_bio(self) -> Callable[..., ssl.SSLObject]:
+        """For TLS inside TLS. A property because urllib3 asks whether a context has it at all."""
+        return functools.partial(self._offering, self._context.wrap_bio)
 
-def offer_h2(conn: HTTPSConnection) -> None:
-    """Make a connection that is not connected yet offer h2 and http/1.1.
+    def _offering(self, make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        object.__setattr__(self, "used", True)
+        context: ssl.SSLContext = self._context
+        with _alpn_locks.setdefault(context, threading.Lock()):
+            context.set_alpn_protocols(self._protocols)
+            try:
+                return make(*args, **kwargs)
+            finally:
+                context.set_alpn_protocols(HTTP1_ONLY)
+
+
+def offer(conn: HTTPSConnection, protocols: list[str]) -> None:
+    """Make a connection that is not connected offer these protocols to the origin by ALPN, and
+    only http/1.1 to an HTTPS proxy on the way: CONNECT is spoken in it.
 
     Without a context of the user's it gets the one that urllib3 would make in ``connect``. Nothing
     is offered by those of pyOpenSSL: they allow no changes after a handshake, and their sockets
     cannot be read without waiting.
     """
-    context: Any = conn.ssl_context
-    if isinstance(context, ALPNContext):
-        return  # it was connected before, over HTTP/1.1
+    context: Any = _bare(conn.ssl_context)
     kind = _context_class() if context is None else type(context)
     if kind.__module__.endswith("urllib3.contrib.pyopenssl"):  # requests.packages has it too
         return
+    proxy = conn.proxy_config if conn.proxy is not None and conn.proxy.scheme == "https" else None
     if context is None:
         context = _shared_context(conn)
+        if context is not None and proxy is not None and proxy.ssl_context is None:
+            # What urllib3 would make for the proxy too, of CAs that the connection has no more.
+            proxy = proxy._replace(ssl_context=context)
     if context is None:
         context = _new_context(
             conn.ssl_version,
@@ -102,7 +123,22 @@ def offer_h2(conn: HTTPSConnection) -> None:
         )
         if not (conn.ca_certs or conn.ca_cert_dir or conn.ca_cert_data):
             context.load_default_certs()
-    conn.ssl_context = ALPNContext(context)  # type: ignore[assignment]  # it delegates
+    conn.ssl_context = ALPNContext(context, protocols)  # type: ignore[assignment]  # it delegates
+    if proxy is not None and proxy.ssl_context is not None:
+        # The same context may be in use for an origin this moment, with h2 on offer.
+        offering: Any = ALPNContext(_bare(proxy.ssl_context), HTTP1_ONLY)
+        conn.proxy_config = proxy._replace(ssl_context=offering)
+
+
+def _bare(context: Any) -> Any:
+    """Without the offer of an earlier dial."""
+    return context._context if isinstance(context, ALPNContext) else context
+
+
+def began_with_origin(conn: HTTPSConnection) -> bool:
+    """Whether TLS was begun with the origin, for which a tunnel has to be there."""
+    context: Any = conn.ssl_context
+    return isinstance(context, ALPNContext) and context.used
 
 
 def _shared_context(conn: HTTPSConnection) -> ssl.SSLContext | None:
@@ -110,7 +146,9 @@ def _shared_context(conn: HTTPSConnection) -> ssl.SSLContext | None:
 
     To load certifi's takes 18 ms of CPU, for each connection to each origin.
     """
-    own = (conn.cert_file, conn.key_file, conn.assert_fingerprint, conn.assert_hostname)
+    own = [conn.cert_file, conn.key_file, conn.assert_fingerprint, conn.assert_hostname]
+    if conn.proxy_config is not None:
+        own += [conn.proxy_config.assert_fingerprint, conn.proxy_config.assert_hostname]
     if any(setting is not None for setting in own):
         return None
     try:
@@ -228,7 +266,8 @@ class Transport(Protocol):
         """
 
     def send(self, data: memoryview) -> int:
-        """Octets taken, 0 when there is no room now.
+        """Octets taken, 0 when there is no room now; the next call then has to begin with the
+        same octets, which may be half sent.
 
         :raises OSError: when the connection broke.
         """

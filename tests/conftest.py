@@ -11,9 +11,9 @@ import pytest
 import requests
 
 from tests.support.certs import Certificates, certificates
-from tests.support.farm import Farm, running_farm
+from tests.support.farm import Farm, needed, running_farm
 from tests.support.peer import Peer
-from tests.support.servers import Document, Server, ServerMissingError
+from tests.support.servers import Document, Server
 
 #: The engines the wire tests run on.
 ENGINES: tuple[str, ...] = ("h2", "nghttp2")
@@ -53,12 +53,9 @@ def farm() -> Iterator[Farm]:
 @pytest.fixture
 def server(request: pytest.FixtureRequest, farm: Farm) -> Server:
     """The running server whose name is the parameter."""
-    try:
-        return farm.get(request.param)
-    except ServerMissingError as missing:
-        if os.environ.get("CI"):
-            pytest.fail(str(missing))
-        pytest.skip(str(missing))
+    with needed():
+        started: Server = farm.get(request.param)
+    return started
 
 
 @pytest.fixture

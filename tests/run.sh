@@ -13,6 +13,10 @@ need_package apache2 apache2
 need_package caddy caddy
 need_package node nodejs
 need_package curl curl
+need_package tinyproxy tinyproxy-bin
+need_package nghttpx nghttp2-proxy
+need_package microsocks microsocks
+need_package danted dante-server
 install_packages
 make_venv .venv-test '.[test,compat]'
 exec .venv-test/bin/python -m pytest "$@"

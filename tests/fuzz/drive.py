@@ -12,6 +12,7 @@ from typing import NamedTuple
 from h2.errors import ErrorCodes
 from urllib3.exceptions import InvalidHeader
 
+from requests_h2.credit import Credit
 from requests_h2.engine.base import (
     ConnectionFailed,
     DataReceived,
@@ -23,6 +24,7 @@ from requests_h2.engine.base import (
 from requests_h2.exceptions import StreamFault
 from requests_h2.fields import RequestTarget, request_fields
 from requests_h2.flow_control import STREAM_WINDOW
+from requests_h2.promises import Authority, Promises
 from requests_h2.stream import Request, Stream
 from requests_h2.stream_table import StreamTable
 from tests.support.engine_session import new_engine
@@ -76,7 +78,9 @@ class Drive:
 
     def __init__(self, engine: str, *, push: bool = False) -> None:
         self.engine = new_engine(engine, enable_push=push)
-        self.table = StreamTable(self.engine, "stub.invalid:443")
+        origin = "stub.invalid:443"
+        promises = Promises(Authority("stub.invalid", 443, None), limit=100, timeout=30.0)
+        self.table = StreamTable(self.engine, origin, promises, Credit(self.engine, origin, None))
         self.client = ClientBytes()
         self.opened: list[Stream] = []
         self.asked: list[list[tuple[bytes, bytes]]] = []
@@ -120,7 +124,8 @@ class Drive:
             assert events == []
         for event in events:
             self._check_event(event)
-            self.table.dispatch(event)
+            if not isinstance(event, PushPromised):  # what becomes of promises is told here
+                self.table.dispatch(event)
 
     def _check_event(self, event: Event) -> None:
         assert self.failure is None, f"{event} after {self.failure}"
@@ -193,7 +198,7 @@ class Drive:
         elif act.what == "consume":
             size = stream.buffer.size
             stream.buffer.clear()
-            self.table.consumed(stream, size)
+            self.table.credit.read(stream, size)
         elif stream.wants_body:
             ends = act.what == "end"
             size = max(0, min(act.size, self.engine.send_capacity(stream.id)))

@@ -1,4 +1,4 @@
-"""The session of these tests."""
+"""Sessions for real servers."""
 
 from __future__ import annotations
 

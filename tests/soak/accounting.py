@@ -90,7 +90,7 @@ def _unbalanced(connection: Connection, seen: dict[str, Any]) -> list[str]:
             "blocked threads": (len(connection._pump._bells), 0),
             "thread that has the pump's role": (connection._pump._pumper, 0),
             "receive window": (
-                engine._receive_window + table._window._unacknowledged,
+                engine._receive_window + CONNECTION_WINDOW - table.credit._window.window_size,
                 CONNECTION_WINDOW,
             ),
         }

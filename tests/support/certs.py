@@ -36,8 +36,9 @@ class Certificates:
     client_key_path: str
     #: Chain and key in one file, as ``cert="file.pem"`` expects.
     client_pem_path: str
-    #: A CA that signed nothing here.
+    #: A CA that signed nothing here but ``other_pem_path``, for the same names.
     other_ca_path: str
+    other_pem_path: str
     wrong_host_pem_path: str
     expired_pem_path: str
     #: A folder as ``c_rehash`` leaves it, for ``verify=folder``.
@@ -77,6 +78,8 @@ def certificates() -> Certificates:
 
     ca = trustme.CA()
     server = ca.issue_cert("localhost", "127.0.0.1", "::1")
+    other_ca = trustme.CA()
+    other = other_ca.issue_cert("localhost", "127.0.0.1", "::1")
     client = ca.issue_cert("client@example.org")
     wrong_host = ca.issue_cert("elsewhere.example")
     long_ago = datetime.datetime(2001, 1, 1, tzinfo=datetime.timezone.utc)
@@ -100,7 +103,8 @@ def certificates() -> Certificates:
         client_cert_path=write("client.pem", *client.cert_chain_pems),
         client_key_path=write("client.key", client.private_key_pem),
         client_pem_path=write("client-both.pem", client.private_key_and_cert_chain_pem),
-        other_ca_path=write("other-ca.pem", trustme.CA().cert_pem),
+        other_ca_path=write("other-ca.pem", other_ca.cert_pem),
+        other_pem_path=write("other.pem", other.private_key_and_cert_chain_pem),
         wrong_host_pem_path=write("wrong-host.pem", wrong_host.private_key_and_cert_chain_pem),
         expired_pem_path=write("expired.pem", expired.private_key_and_cert_chain_pem),
         ca_folder=str(ca_folder),

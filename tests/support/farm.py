@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.support.backend import running_backend
 from tests.support.certs import certificates
-from tests.support.servers import SERVERS, Document, Server, Surroundings, write_documents
+from tests.support.servers import (
+    SERVERS,
+    Document,
+    Server,
+    ServerMissingError,
+    Surroundings,
+    write_documents,
+)
+from tests.support.servers.proxies import PROXIES
 
 
 @dataclass
@@ -22,12 +34,13 @@ class Farm:
     running: dict[str, Server] = field(default_factory=dict)
     failures: dict[str, Exception] = field(default_factory=dict)
 
-    def get(self, name: str) -> Server:
+    def get(self, name: str) -> Any:
+        """The running server or proxy of that name."""
         if name in self.failures:
             raise self.failures[name]
         if name not in self.running:
             try:
-                server = SERVERS[name](self.around)
+                server = {**SERVERS, **PROXIES}[name](self.around)
                 # Known before it is ready, so that it is stopped whatever happens.
                 self.running[name] = server
                 server.start()
@@ -57,3 +70,14 @@ def running_farm() -> Iterator[Farm]:
             yield farm
         finally:
             farm.stop()
+
+
+@contextmanager
+def needed() -> Iterator[None]:
+    """A program that is missing skips the test, on CI it fails it."""
+    try:
+        yield
+    except ServerMissingError as missing:
+        if os.environ.get("CI"):
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))

@@ -15,8 +15,12 @@ PACKAGE = Path(requests_h2.__file__).parent
 #: From the top down; a module imports from lower rows only.
 LAYERS = (
     ("demo",),
+    ("__main__",),
+    ("doctor",),
+    ("remedies",),
+    ("witness",),
     ("__init__",),
-    ("install",),
+    ("install", "launch"),
     ("adapter",),
     ("push",),
     ("pool",),
@@ -38,6 +42,7 @@ LAYERS = (
     ("engine.base",),
     ("engine.pushes",),
     ("engine.frames", "engine.__init__"),
+    ("tls_in_tls",),
     ("options", "receive_buffer"),
     ("exchange", "fields", "flow_control", "fork", "frame_sizes", "framewise", "outbound", "tls"),
     ("exceptions", "timeouts"),

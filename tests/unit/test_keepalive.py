@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +12,8 @@ import pytest
 from requests_h2 import keepalive
 from requests_h2.keepalive import Keepalive
 from requests_h2.options import Options
+from requests_h2.pump import Waiter
+from requests_h2.timeouts import Deadline
 
 INTERVAL, TIMEOUT = 30.0, 10.0
 
@@ -28,10 +32,12 @@ class Scene:
             ping=self.pings.append,
             take_output=lambda: b"",
         )
-        self.table: Any = SimpleNamespace(
-            changes=SimpleNamespace(slots=False), note_timeout=lambda *_: None
-        )
+        self.drained: list[str] = []
+        self.table: Any = SimpleNamespace(note_timeout=lambda *_: None, drain=self.drained.append)
+        self.woken: list[Waiter] = []
         self.pump: Any = SimpleNamespace(
+            guard=contextlib.nullcontext(),
+            wake_locked=self.woken.append,
             sent=0,
             unsent=0,
             received=0,
@@ -104,7 +110,6 @@ def test_any_octet_starts_anew(scene: Scene, subject: Keepalive) -> None:
     assert not subject.answered
     subject.heard_locked()
     assert subject.answered
-    assert scene.table.changes.slots
     assert scene.due() == INTERVAL
     scene.wake()
     assert len(set(scene.pings)) == 2
@@ -157,17 +162,32 @@ def test_what_a_socket_with_room_takes_proves_nothing(scene: Scene, subject: Kee
     assert scene.wake() is not None
 
 
-def test_doubt(scene: Scene, subject: Keepalive) -> None:
+@pytest.mark.parametrize("answered", [True, False])
+@pytest.mark.parametrize(("left", "waits"), [(3.0, 1.5), (None, None)])
+def test_doubt(
+    scene: Scene, subject: Keepalive, answered: bool, left: float | None, waits: float | None
+) -> None:
     assert not subject.doubtful
+    subject.dispel_doubt(Deadline(left))  # nothing to do
     scene.now += INTERVAL + 1
     assert subject.doubtful
-    subject.ask_locked()
-    subject.ask_locked()
+
+    def wait(waiter: Waiter, ready: Callable[[], bool], deadline: Deadline) -> bool:
+        assert deadline.seconds == (waits and pytest.approx(waits, abs=0.1))
+        assert not ready()
+        assert scene.due() == TIMEOUT
+        if answered:
+            subject.heard_locked()
+            assert scene.woken == [waiter]
+        return ready()
+
+    scene.pump.wait = wait
+    subject.dispel_doubt(Deadline(left))
     assert len(scene.pings) == 1
-    assert subject.doubtful
-    assert scene.due() == TIMEOUT
+    assert subject.doubtful is not answered
+    assert bool(scene.drained) is not answered
     subject.heard_locked()
-    assert not subject.doubtful
+    assert len(scene.woken) == answered
 
 
 def test_one_question_in_an_interval_for_streams_that_time_out(

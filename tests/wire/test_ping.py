@@ -524,9 +524,10 @@ def test_the_users_retries_dial_again(
 # -- proxies -------------------------------------------------------------------------------
 
 
-def test_through_a_proxy(session: requests.Session, ping: Ping, peer: StartPeer) -> None:
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+def test_through_a_proxy(session: requests.Session, ping: Ping, peer: StartPeer, tls: bool) -> None:
     started = peer(ordinary)
-    with Proxy() as proxy:
+    with Proxy(tls=tls) as proxy:
         proxies = {"https": proxy.url}
         ping(started.url, proxies=proxies)
         session.proxies = proxies
@@ -543,17 +544,20 @@ def test_through_a_proxy_that_refuses(ping: Ping, peer: StartPeer) -> None:
     assert started.accepted == 0
 
 
-def test_through_an_https_proxy(session: requests.Session, ping: Ping, peer: StartPeer) -> None:
-    """HTTP/1.1 only: nothing is dialled, and what is open stays."""
-    started = peer(ordinary)
-    with Proxy(tls=True) as proxy:
-        session.proxies = {"https": proxy.url}
-        assert session.get(started.url, timeout=WAIT).raw.version == 11
-        with pytest.raises(requests.ConnectionError, match="HTTP/2"):
-            ping(started.url, proxies=session.proxies)
-        assert session.get(started.url, timeout=WAIT).raw.version == 11
-        assert (proxy.accepted, started.accepted) == (1, 1)
-        session.close()
+def test_through_a_forwarding_proxy(
+    make_adapter: Callable[..., Any], peer: StartPeer, certs: Certificates
+) -> None:
+    """HTTP/1.1 only: nothing is dialled."""
+    kind = type(make_adapter())
+
+    class Forwarding(kind):  # type: ignore[misc, valid-type]
+        def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+            return super().proxy_manager_for(proxy, use_forwarding_for_https=True, **kwargs)
+
+    proxy, adapter = peer(ordinary), Forwarding()
+    with pytest.raises(requests.ConnectionError, match="HTTP/2"):
+        adapter.ping("https://origin.example/", proxies={"https": proxy.url}, verify=certs.ca_path)
+    assert proxy.accepted == 0
 
 
 # -- and the rest of the adapter -----------------------------------------------------------

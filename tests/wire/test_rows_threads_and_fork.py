@@ -885,6 +885,23 @@ results += [get("/before"), in_child(lambda: get("/child")), get("/after")]
     assert sorted(map(paths, started.connections)) == [["/before", "/after"], ["/child"]]
 
 
+@needs_fork
+def test_095_through_an_https_proxy(fork: Fork, peer: StartPeer) -> None:
+    started = peer(serve(lambda request: (200, {}, request.path.encode() * 300_000)))
+    script = """
+session.proxies = {"https": proxy}
+response = session.get(url + "/long", stream=True, timeout=10)
+begin = response.raw.read(10)
+results.append(in_child(lambda: (session.close(), get("/child"))[1]) == "/child" * 300_000)
+results.append((begin + response.raw.read()).decode() == "/long" * 300_000)
+results.append(get("/after") == "/after" * 300_000)
+"""
+    with Proxy(tls=True) as proxy:
+        assert fork(started, script, proxy=proxy.url) == [True, True, True]
+        assert (proxy.accepted, proxy.handshake_errors) == (2, [])
+    assert sorted(map(paths, started.connections)) == [["/child"], ["/long", "/after"]]
+
+
 # -- 97: a connection dies with many waiters -----------------------------------------------
 
 

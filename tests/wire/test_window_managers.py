@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import pickle
 import random
@@ -19,7 +20,16 @@ from urllib3.exceptions import ProtocolError
 
 from requests_h2 import AdaptiveWindow, FlowControlManager, HTTP2Adapter, get_pushes
 from tests.support.exchanges import PROMPT, start
-from tests.support.peer import MakeSession, Peer, PeerConnection, Request, StartPeer, hold, serve
+from tests.support.peer import (
+    MakeSession,
+    Peer,
+    PeerConnection,
+    Request,
+    StartPeer,
+    hold,
+    promise,
+    serve,
+)
 from tests.support.threads import WAIT, background, together
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -501,6 +511,76 @@ def test_an_error_in_a_constructor(make_session: MakeSession, peer: StartPeer) -
     assert started.accepted == 1
 
 
+@pytest.mark.parametrize("wrong", ["raises", "makes something else"])
+def test_a_pushed_response_whose_manager_cannot_be_made(
+    make_session: MakeSession, peer: StartPeer, wrong: str
+) -> None:
+    """Pushes have managers like other responses, from when somebody asks for them."""
+    error = OSError("of the manager")
+
+    def make(size: int) -> Any:
+        if not makes:
+            return FlowControlManager(size)
+        if wrong == "raises":
+            raise error
+        return None
+
+    def script(conn: PeerConnection) -> None:
+        request = conn.next_request()
+        pushed = promise(conn, request, 2, "/pushed")
+        conn.respond(request, 200, {}, b"body")
+        conn.send_headers(pushed, 200)
+        conn.respond(conn.next_request(), 204)
+
+    makes: list[bool] = []
+    started = peer(script)
+    session = make_session(window_manager=make, enable_push=True)
+    response = session.get(started.url, timeout=WAIT, stream=True)
+    assert response.raw.read() == b"body"
+    (push,) = get_pushes(response)
+    makes.append(True)
+    if wrong == "raises":
+        with pytest.raises(OSError, match="of the manager") as caught:
+            push.response(timeout=WAIT)
+        assert caught.value is error
+    else:
+        with pytest.raises(requests.exceptions.ConnectionError, match="no FlowControlManager"):
+            push.response(timeout=WAIT)
+    started.connection().wait_for(RstStreamFrame, stream_id=2, error_code=CANCEL)
+    makes.clear()
+    assert session.get(started.url, timeout=WAIT).status_code == 204
+
+
+def test_closing_while_a_manager_takes_its_time(
+    make_session: MakeSession, peer: StartPeer, engine: str
+) -> None:
+    """From another thread: the reader gets what it took, and no credit is lost."""
+    entered, released = threading.Event(), threading.Event()
+
+    class Slow(FlowControlManager):
+        def increase_window_size(self, frame_size: int) -> int:
+            if self.stream_id == 1:
+                entered.set()
+                assert released.wait(WAIT)
+            return frame_size
+
+    session, started = make_session(window_manager=Slow), peer(hold)
+    conn, response = held_response(session, started)
+    conn.send_data(1, b"x" * 1000)
+    conn.send_data(1, b"y" * 1000)
+    fence(session, started, 3)
+    reader = background(lambda: response.raw.read(1500))
+    assert entered.wait(WAIT)
+    response.close()
+    released.set()
+    with contextlib.suppress(ProtocolError):
+        assert reader.result(WAIT) in (b"x" * 1000 + b"y" * 500, b"x" * 1000)
+    conn.wait_for(RstStreamFrame, stream_id=1, error_code=CANCEL)
+    fence(session, started, 5)
+    if engine == "h2":
+        assert sum(increments(conn, 0)) == 2000
+
+
 def test_an_interrupt_in_a_manager(make_session: MakeSession, peer: StartPeer) -> None:
     manager: Any = type("Manager", (Broken,), {"error": KeyboardInterrupt()})
     session, started = make_session(window_manager=manager), peer(hold)
@@ -610,6 +690,8 @@ def test_an_error_of_the_connections_manager(
         ({"initial_window_size": 0}, ValueError),
         ({"initial_window_size": -1}, ValueError),
         ({"initial_window_size": 2**31}, ValueError),
+        ({"initial_window_size": 65_536.0}, ValueError),
+        ({"initial_window_size": None}, ValueError),
     ],
 )
 def test_arguments_that_cannot_be(wrong: dict[str, Any], error: type[Exception]) -> None:

@@ -137,6 +137,10 @@ class Server(ABC):
             return ""
         return self._log.read_bytes()[-size:].decode("utf-8", "replace")
 
+    def ready(self) -> bool:
+        """Whether it serves by now."""
+        return answers_h2(self.port, self.around.ca)
+
     def _launch(self) -> None:
         command = self.command()
         with self._log.open("ab") as log:
@@ -154,7 +158,7 @@ class Server(ABC):
     def _wait_until_ready(self) -> None:
         assert self._process is not None
         deadline = time.monotonic() + START_TIMEOUT
-        while not answers_h2(self.port, self.around.ca):
+        while not self.ready():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 status = self._process.wait(0.05)
                 raise ServerFailedError(f"{self.name} ended with {status}:\n{self.log()}")
@@ -181,6 +185,15 @@ def free_ports(count: int) -> list[int]:
         for each in sockets:
             each.bind(("127.0.0.1", 0))
         return [int(each.getsockname()[1]) for each in sockets]
+
+
+def accepts(port: int) -> bool:
+    """Whether somebody listens on the port."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=2).close()
+    except OSError:
+        return False
+    return True
 
 
 def answers_h2(port: int, ca: str) -> bool:
