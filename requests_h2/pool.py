@@ -107,6 +107,9 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
     def take_http1(self, timeout: float | None) -> HTTPSConnection:
         """A place in the HTTP/1.1 queue, and its connection, which may be a new, closed one."""
         conn: Any = super()._get_conn(timeout)
+        if not _is_urllib3s(type(conn)):
+            conn.close()  # it is left of a time when the class was another
+            conn = self._new_conn()
         taken: HTTPSConnection = conn
         return taken
 

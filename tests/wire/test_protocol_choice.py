@@ -124,6 +124,32 @@ def test_connections_that_want_to_see_exchanges_get_them(
     assert started.accepted == 2
 
 
+def test_connections_that_want_to_see_exchanges_leave_their_places(
+    make_session: MakeSession, peer: StartPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a pool with one place, which HTTP/2's dials need too."""
+
+    class Recording(HTTPSConnection):
+        def getresponse(self) -> Any:
+            if fails:
+                raise OSError("no tape")
+            return super().getresponse()
+
+    started = peer(serve(answer))
+    session = make_session(pool_maxsize=1, pool_block=True)
+    for fails in (False, True, True, False):
+        with monkeypatch.context() as patch:
+            patch.setattr(HTTPSConnectionPool, "ConnectionCls", Recording)
+            if fails:
+                with pytest.raises(requests.ConnectionError, match="no tape"):
+                    session.get(started.url, timeout=5)
+            else:
+                assert session.get(started.url, timeout=5).raw.version == 11
+        response = session.get(started.url, timeout=5)
+        assert response.raw.version == 20
+        response.raw._pool.drain("the next one shall be dialled too")
+
+
 def test_connections_that_want_to_see_exchanges_when_http2_is_required(
     make_session: MakeSession, peer: StartPeer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
