@@ -289,7 +289,9 @@ class SSLSocketTransport:
     """
 
     def __init__(self, sock: Any) -> None:
-        sock.setblocking(False)  # not settimeout(0), by which eventlet's goes on to wait
+        sock.settimeout(0)
+        if isinstance(sock, ssl.SSLSocket):
+            sock.setblocking(False)  # the same, but eventlet's goes on to wait without it
         self.sock: ssl.SSLSocket = sock
         # One Python frame less for each record than recv_into, which other wrappers have only.
         self._read = sock.read if isinstance(sock, ssl.SSLSocket) else None

@@ -74,8 +74,8 @@ class Tunnel:
 
     # What SSLSocketTransport uses.
 
-    def setblocking(self, flag: bool) -> None:
-        assert not flag
+    def settimeout(self, seconds: float) -> None:
+        assert seconds == 0
 
     def recv_into(self, buffer: memoryview) -> int:
         if not self.arrived and not self.ended:
