@@ -118,11 +118,8 @@ class _Examination:
         pool.ConnectionCls = watched(pool.ConnectionCls, self._witnesses)
         if self._proxy is None:
             yield Finding("proxy", "none")
-        elif self._proxy.scheme != "https":
-            yield Finding("proxy", _origin(self._proxy))
         else:
-            text = f"{_origin(self._proxy)}, through which there is only HTTP/1.1"
-            yield Finding("proxy", text, "Reach it by http:// in HTTPS_PROXY if it allows that.")
+            yield Finding("proxy", _origin(self._proxy))
         return True
 
     def _check_name(self) -> Generator[Finding, None, bool]:
@@ -181,7 +178,7 @@ class _Examination:
         yield Finding("certificate", self._about(first.certificate))
         if first.alpn == "h2":
             yield Finding("ALPN", "h2")
-        elif self._proxy is None or self._proxy.scheme != "https":
+        else:
             text = f"{first.alpn or 'nothing'}, so requests to this server go over HTTP/1.1"
             advice = (
                 "Enable HTTP/2 there, or on what stands before it (nginx: http2 on); if it is "

@@ -9,6 +9,7 @@ import struct
 from typing import Any, NamedTuple
 
 from urllib3.connection import HTTPSConnection
+from urllib3.util.ssltransport import SSLTransport
 
 from .engine.base import MAX_FRAME_SIZE
 from .engine.frames import ACK, GOAWAY, RST_STREAM, SETTINGS, DataRun, FrameReader, PeerError
@@ -91,7 +92,12 @@ class _Watched:
         self._witnesses.append(witness)
         super().connect()  # type: ignore[misc]
         witness.handshake_done(self.sock)
-        if negotiated_h2(self):
+        if not negotiated_h2(self):
+            return
+        if isinstance(self.sock, SSLTransport):
+            recording: Any = _RecordingTLS(self.sock.sslobj, witness)
+            self.sock.sslobj = recording
+        else:
             self.sock = _RecordingSocket(self.sock, witness)
 
     def _new_conn(self: Any) -> Any:
@@ -120,3 +126,19 @@ class _RecordingSocket:
         size: int = self._sock.recv_into(buffer)
         self._witness.received(bytes(buffer[:size]))
         return size
+
+
+class _RecordingTLS:
+    """The same for the SSL object of TLS inside the TLS of a proxy."""
+
+    def __init__(self, tls: Any, witness: Witness) -> None:
+        self._tls = tls
+        self._witness = witness
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tls, name)
+
+    def read(self, size: int, buffer: memoryview) -> int:
+        count: int = self._tls.read(size, buffer)
+        self._witness.received(bytes(buffer[:count]))
+        return count

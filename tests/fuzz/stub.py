@@ -10,6 +10,7 @@ import functools
 import socket
 import ssl
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import requests
@@ -65,6 +66,9 @@ class StubSocket:
         self._signal()
 
     def settimeout(self, seconds: float | None) -> None:
+        pass
+
+    def setblocking(self, flag: bool) -> None:
         pass
 
     def selected_alpn_protocol(self) -> str:
@@ -140,9 +144,8 @@ class StubServers:
         adapter = HTTP2Adapter(ssl_context=_context(), **options)
         classes = adapter.poolmanager.pool_classes_by_scheme
         made: Any = classes["https"]
-        pool_class: Any = functools.partial(
-            made.func, **{**made.keywords, "connection_cls": _connection_class(self)}
-        )
+        stock = SimpleNamespace(ConnectionCls=_connection_class(self))
+        pool_class: Any = functools.partial(made.func, **{**made.keywords, "stock": stock})
         adapter.poolmanager.pool_classes_by_scheme = {**classes, "https": pool_class}
         session.mount("https://", adapter)
         return session
