@@ -469,6 +469,8 @@ def test_a_malformed_answer(examine: Examine, peer: StartPeer) -> None:
 @pytest.mark.parametrize("preface", [True, False])
 def test_the_end_before_an_answer(examine: Examine, peer: StartPeer, preface: bool) -> None:
     def script(conn: PeerConnection) -> None:
+        if not preface:
+            conn.channel.receive()  # the client's, and its request with it
         conn.close()
 
     line = fault(examine(peer(script, preface=preface).url))
