@@ -300,9 +300,12 @@ async def go_quiet(it: Exchange) -> None:
     it.note("peer stops reading")
     transport = it.conn.transport
     transport.pause_reading()
-    await it.sleep(0.15)
-    if not transport.is_closing():
-        transport.resume_reading()
+    try:
+        await it.sleep(0.15)
+    finally:
+        # Also when a GOAWAY of another stream's cancels this one: others are still served.
+        if not transport.is_closing():
+            transport.resume_reading()
     await answer(it)
 
 
