@@ -13,10 +13,7 @@ import requests
 from hyperframe.frame import HeadersFrame
 
 from .peer import Peer, PeerConnection
-from .threads import WAIT, background
-
-#: Seconds after an event within which whoever it concerns must know. Far below any timeout here.
-PROMPT = 1.0
+from .threads import PROMPT, WAIT, background
 
 
 class Moment:

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 WAIT = 20.0
+#: Seconds that "at once" may take on a busy machine; far from ``WAIT``.
+PROMPT = 3.0
 
 
 def background(function: Callable[[], T]) -> Future[T]:

@@ -1,11 +1,14 @@
-"""Fixtures of the wire tests that are about proxies."""
+"""Fixtures of several modules of wire tests."""
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import requests
+from urllib3.connection import HTTPConnection
 
 from tests.support.proxy import Proxy
 from tests.support.socks import SocksServer
@@ -37,3 +40,14 @@ def make_socks() -> Iterator[Callable[..., SocksServer]]:
     yield make
     for server in servers:
         server.close()
+
+
+@pytest.fixture
+def small_send_buffer(session: requests.Session) -> None:
+    """The client's TCP buffer for sending: what the peer does not read piles up here."""
+    options = [
+        *HTTPConnection.default_socket_options,
+        (socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384),
+    ]
+    adapter: Any = session.get_adapter("https://")
+    adapter.init_poolmanager(10, 10, socket_options=options)

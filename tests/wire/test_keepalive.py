@@ -18,10 +18,8 @@ from tests.support.certs import Certificates
 from tests.support.exchanges import in_one_write, start
 from tests.support.peer import MakeSession, PeerConnection, Request, StartPeer, hold, serve
 from tests.support.proxy import Proxy
-from tests.support.threads import WAIT, background, together
+from tests.support.threads import PROMPT, WAIT, background, together
 
-#: Seconds that "at once" may take on a busy machine; far from WAIT.
-PROMPT = 3.0
 #: An interval that ends in a test, and one that does not.
 SOON, NEVER = 0.1, 300.0
 MIB = 2**20

@@ -28,10 +28,8 @@ from tests.support.peer import (
     serve,
 )
 from tests.support.proxy import Proxy
-from tests.support.threads import WAIT, background, together
+from tests.support.threads import PROMPT, WAIT, background, together
 
-#: Seconds that "at once" may take on a busy machine; far from WAIT.
-PROMPT = 2.0
 MIB = 2**20
 Ping = Callable[..., float]
 

@@ -16,14 +16,14 @@ import urllib3
 from hyperframe.frame import RstStreamFrame, WindowUpdateFrame
 from urllib3.exceptions import DecodeError, ProtocolError, ReadTimeoutError, ResponseNotChunked
 
-from tests.support.exchanges import PROMPT, in_one_write, start
+from tests.support.exchanges import in_one_write, start
 from tests.support.peer import (
     Http1Connection,
     PeerConnection,
     StartPeer,
     hold,
 )
-from tests.support.threads import WAIT, background
+from tests.support.threads import PROMPT, WAIT, background
 
 MIB = 2**20
 CANCEL = 8

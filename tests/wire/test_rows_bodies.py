@@ -19,11 +19,10 @@ from hyperframe.frame import DataFrame, HeadersFrame, RstStreamFrame, WindowUpda
 from urllib3.util.request import ACCEPT_ENCODING
 
 from tests.support.peer import MakeSession, PeerConnection, Request, StartPeer, serve
-from tests.support.threads import WAIT, background
+from tests.support.threads import PROMPT, WAIT, background
 
 PROTOCOL_ERROR, CANCEL = 1, 8
 MIB = 2**20
-PROMPT = 1.0  # seconds after the event
 BODY = bytes(range(256)) * 64
 
 Misbehave = Callable[[PeerConnection, Request], None]

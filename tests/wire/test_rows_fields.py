@@ -16,10 +16,9 @@ from hyperframe.frame import ContinuationFrame, DataFrame, HeadersFrame, RstStre
 
 from tests.support.channel import Closed
 from tests.support.peer import MakeSession, Peer, PeerConnection, Request, StartPeer, serve
-from tests.support.threads import WAIT, background
+from tests.support.threads import PROMPT, WAIT, background
 
 PROTOCOL_ERROR, CANCEL, ENHANCE_YOUR_CALM = 1, 8, 11
-PROMPT = 1.0  # seconds after the event
 
 Fields = list[tuple[str | bytes, str | bytes]]
 Misbehave = Callable[[PeerConnection, Request], None]

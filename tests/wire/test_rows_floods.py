@@ -27,9 +27,8 @@ from hyperframe.frame import (
 )
 
 from tests.support.peer import Closed, MakeSession, PeerConnection, Request, StartPeer, serve
-from tests.support.threads import WAIT, background, together
+from tests.support.threads import PROMPT, WAIT, background, together
 
-PROMPT = 3.0  # seconds: far below WAIT, with room for a busy machine
 PROTOCOL_ERROR, FRAME_SIZE_ERROR, COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 1, 6, 9, 11
 MIB = 1 << 20
 

@@ -25,13 +25,11 @@ from urllib3.connection import HTTPConnection
 from requests_h2.pump import Pump
 from requests_h2.timeouts import Deadline
 from tests.support.peer import MakeSession, Peer, PeerConnection, Request, StartPeer, hold, serve
-from tests.support.threads import WAIT, background
+from tests.support.threads import PROMPT, WAIT, background
 
 MIB = 2**20
 DEFAULT_WINDOW = 65_535
 NO_ERROR, PROTOCOL_ERROR, FLOW_CONTROL_ERROR, CANCEL = 0, 1, 3, 8
-#: Seconds that "at once" may take on a busy machine; far from every timeout used here.
-PROMPT = 2.0
 SMALL_WINDOW = 256 << 10
 
 

@@ -14,9 +14,8 @@ from urllib3.exceptions import InsecureRequestWarning
 from tests.support.certs import Certificates
 from tests.support.peer import MakeSession, PeerConnection, Request, StartPeer, hold, serve
 from tests.support.proxy import Proxy
-from tests.support.threads import WAIT, background, together
+from tests.support.threads import PROMPT, WAIT, background, together
 
-PROMPT = 3.0  # seconds: far below WAIT, with room for a busy machine
 NO_ERROR = 0
 
 

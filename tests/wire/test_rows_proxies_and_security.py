@@ -13,9 +13,8 @@ from hyperframe.frame import HeadersFrame, RstStreamFrame
 from tests.support.certs import Certificates
 from tests.support.peer import MakeSession, PeerConnection, Request, StartPeer, serve
 from tests.support.proxy import ESTABLISHED, RESET, MakeProxy
-from tests.support.threads import WAIT, together
+from tests.support.threads import PROMPT, WAIT, together
 
-PROMPT = 3.0  # seconds: far below WAIT, with room for a busy machine
 BASIC_USER = "Basic dXNlcjpwYXNz"  # user:pass
 
 

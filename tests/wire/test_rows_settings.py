@@ -21,13 +21,12 @@ from hyperframe.frame import (
 )
 
 from tests.support.peer import MakeSession, PeerConnection, StartPeer, hold, serve
-from tests.support.threads import WAIT, background, together
+from tests.support.threads import PROMPT, WAIT, background, together
 
 PROTOCOL_ERROR, FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR, REFUSED_STREAM, CANCEL = 1, 3, 6, 7, 8
 ENABLE_CONNECT_PROTOCOL = 8
 DEFAULT_WINDOW = 65_535
 DEFAULT_TABLE = 4096
-PROMPT = 1.0  # seconds after the event
 
 
 def answer(request: Any) -> Any:

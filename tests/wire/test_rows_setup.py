@@ -28,10 +28,9 @@ from tests.support.peer import (
     hold,
     serve,
 )
-from tests.support.threads import WAIT, background, together
+from tests.support.threads import PROMPT, WAIT, background, together
 
 PROTOCOL_ERROR, CANCEL = 1, 8
-PROMPT = 1.0  # seconds after the event
 
 
 def answer(request: Request) -> Any:

@@ -35,9 +35,8 @@ from tests.support.peer import (
     serve,
 )
 from tests.support.proxy import ESTABLISHED, Proxy
-from tests.support.threads import WAIT, background, together
+from tests.support.threads import PROMPT, WAIT, background, together
 
-PROMPT = 3.0  # seconds: far below WAIT, with room for a busy machine
 INTERNAL_ERROR, CANCEL = 2, 8
 ROOT = pathlib.Path(__file__).parents[2]
 

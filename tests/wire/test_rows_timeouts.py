@@ -15,12 +15,10 @@ from hyperframe.frame import DataFrame, HeadersFrame, PingFrame, RstStreamFrame,
 from urllib3.connection import HTTPConnection
 
 from tests.support.peer import MakeSession, Peer, PeerConnection, StartPeer, hold, serve
-from tests.support.threads import WAIT, background
+from tests.support.threads import PROMPT, WAIT, background
 
 MIB = 2**20
 CANCEL = 8
-#: Seconds that "at once" may take on a busy machine; far from WAIT.
-PROMPT = 2.0
 WIDE_OPEN = {"initial_window_size": 2**30}
 
 
@@ -123,17 +121,6 @@ def test_077_the_timer_starts_when_the_body_is_produced(
     assert session.post(started.url, data=body(), timeout=0.5).content == b"xxxx"
 
 
-@pytest.fixture
-def small_buffers(session: requests.Session) -> None:
-    """The client's TCP buffer for sending: what the peer does not read piles up here."""
-    options = [
-        *HTTPConnection.default_socket_options,
-        (socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384),
-    ]
-    adapter: Any = session.get_adapter("https://")
-    adapter.init_poolmanager(10, 10, socket_options=options)
-
-
 def read_slowly(seconds: float, until: int) -> Callable[[PeerConnection], None]:
     """A frame at a time with a pause before each, the rest at once, then answer.
 
@@ -157,7 +144,7 @@ def read_slowly(seconds: float, until: int) -> Callable[[PeerConnection], None]:
     return script
 
 
-@pytest.mark.usefixtures("small_buffers")
+@pytest.mark.usefixtures("small_send_buffer")
 @pytest.mark.parametrize("kind", ["bytes", "generator"])
 def test_077_the_timer_starts_when_the_request_has_left(
     session: requests.Session, peer: StartPeer, kind: str
@@ -396,7 +383,7 @@ def stop_reading(go_on: threading.Event) -> Callable[[PeerConnection], None]:
 ordinary = serve(lambda request: (200, {}, b"ordinary"))
 
 
-@pytest.mark.usefixtures("small_buffers")
+@pytest.mark.usefixtures("small_send_buffer")
 @pytest.mark.parametrize("kind", ["bytes", "generator"])
 def test_082_a_write_that_does_not_move_is_bounded(
     session: requests.Session, peer: StartPeer, kind: str
@@ -416,7 +403,7 @@ def test_082_a_write_that_does_not_move_is_bounded(
     assert len(started.connection(0).requests) == 1
 
 
-@pytest.mark.usefixtures("small_buffers")
+@pytest.mark.usefixtures("small_send_buffer")
 def test_082_requests_behind_such_a_write_are_bounded(
     session: requests.Session, peer: StartPeer
 ) -> None:
@@ -434,7 +421,7 @@ def test_082_requests_behind_such_a_write_are_bounded(
     assert upload.result(WAIT).content == str(4 * MIB).encode()
 
 
-@pytest.mark.usefixtures("small_buffers")
+@pytest.mark.usefixtures("small_send_buffer")
 def test_082_one_callers_timeout_does_not_abort_anothers_write(
     session: requests.Session, peer: StartPeer
 ) -> None:
@@ -450,7 +437,7 @@ def test_082_one_callers_timeout_does_not_abort_anothers_write(
     assert patient.result(WAIT).content == str(4 * MIB).encode()
 
 
-@pytest.mark.usefixtures("small_buffers")
+@pytest.mark.usefixtures("small_send_buffer")
 def test_082_a_slow_write_that_moves_survives(session: requests.Session, peer: StartPeer) -> None:
     started = peer(read_slowly(0.02, 1_400_000), settings=WIDE_OPEN)
     begin = time.monotonic()

@@ -19,7 +19,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import ProtocolError
 
 from requests_h2 import AdaptiveWindow, FlowControlManager, HTTP2Adapter, get_pushes
-from tests.support.exchanges import PROMPT, start
+from tests.support.exchanges import start
 from tests.support.peer import (
     MakeSession,
     Peer,
@@ -30,7 +30,7 @@ from tests.support.peer import (
     promise,
     serve,
 )
-from tests.support.threads import WAIT, background, together
+from tests.support.threads import PROMPT, WAIT, background, together
 
 KIB, MIB = 1 << 10, 1 << 20
 GIB = 1 << 30
