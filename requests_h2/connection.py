@@ -66,7 +66,8 @@ class Connection:
         credit = Credit(engine, origin, options.callers_manager)
         self._table = StreamTable(engine, origin, promises, credit)
         self._table.reserved = 1
-        engine.frame_log = FrameLog(origin, options.log_fields, self._table.changes.news)
+        self._news = self._table.changes.news
+        engine.frame_log = FrameLog(origin, options.log_fields, self._news)
         self._acknowledge_by = Deadline(_SETTINGS_TIMEOUT)
         self._answers = Answers()
         self.keepalive = Keepalive(engine, self._table, self._pump, options)
@@ -252,6 +253,7 @@ class Connection:
         self._slot_waiters.clear()
         self._given_up.clear()
         self._table.renew_after_fork()
+        self._news = self._table.changes.news
         _open_connections.discard(self)
 
     # -- the pump's owner ------------------------------------------------------------------------
@@ -308,13 +310,13 @@ class Connection:
 
     @property
     def has_news(self) -> bool:
-        return bool(self._table.changes.news)
+        return bool(self._news.messages)
 
     def announce(self) -> None:
         # A finalizer may have run while the lock was held, after the last look at its queue.
         self._settle_given_up()
-        if self.has_news and not self._pump.pumps_here:
-            self._table.changes.news.emit()
+        if self._news.messages and not self._pump.pumps_here:
+            self._news.emit()
 
     # -- helpers ---------------------------------------------------------------------------------
 

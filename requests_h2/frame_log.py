@@ -58,7 +58,9 @@ class FrameLog:
         self._values = values
         self._news = news
         self._ended = False
-        self._inbound: _Direction | None = None  # while it is off
+        # All below is forgotten while nobody wants the lines.
+        self._began = False
+        self._inbound: _Direction | None = None
         self._outbound: _Direction | None = None
         self._given: Sections = {}
 
@@ -66,9 +68,12 @@ class FrameLog:
     def wanted(self) -> bool:
         """Whether somebody wants the lines, asked before octets are taken in or out."""
         if log.isEnabledFor(logging.DEBUG) and not self._ended:
+            self._began = True
             return True
-        self._inbound = self._outbound = None
-        self._given.clear()
+        if self._began:
+            self._began = False
+            self._inbound = self._outbound = None
+            self._given.clear()
         return False
 
     def end(self) -> None:
@@ -92,7 +97,7 @@ class FrameLog:
 
     def given(self, stream_id: int, fields: Sequence[Field]) -> None:
         """Fields that the next output encodes."""
-        if self._values:
+        if self._values and self.wanted:
             self._given.setdefault(stream_id, deque()).append(fields)
 
     def sent(self, output: bytes) -> None:

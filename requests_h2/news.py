@@ -21,30 +21,28 @@ class News:
     """Messages for loggers at DEBUG, in order."""
 
     def __init__(self) -> None:
-        self._messages: deque[tuple[logging.Logger, tuple[Any, ...]]] = deque()
+        self.messages: deque[tuple[logging.Logger, tuple[Any, ...]]] = deque()
+        """What is to be emitted."""
         self._lost = 0
         # Never waited for: who does not get it leaves its messages to who has it. So they stay in
         # order, and a handler that waits for another thread does not make that one wait for it.
         self._emitting = threading.Lock()
 
-    def __bool__(self) -> bool:
-        return bool(self._messages)
-
     def add(self, logger: logging.Logger, *message: Any) -> None:
         """Under the connection's lock. Beyond 65,536 of them they are only counted: then a handler
         takes its time, while other threads receive.
         """
-        if len(self._messages) < _LIMIT:
-            self._messages.append((logger, message))
+        if len(self.messages) < _LIMIT:
+            self.messages.append((logger, message))
         else:
             self._lost += 1
 
     def emit(self) -> None:
         """Under no lock."""
-        while self._messages and self._emitting.acquire(blocking=False):
+        while self.messages and self._emitting.acquire(blocking=False):
             try:
-                while self._messages:
-                    logger, message = self._messages.popleft()
+                while self.messages:
+                    logger, message = self.messages.popleft()
                     logger.debug(*message)
                 if self._lost:
                     lost, self._lost = self._lost, 0
