@@ -66,6 +66,8 @@ class HTTP2Adapter(HTTPAdapter):
         keeps its size.
     :param initial_window_size: octets that a server may send on a new stream, 1 to 2**31-1. Below
         16 MiB the window grows while its reader keeps up, unless ``window_manager`` says otherwise.
+    :param log_fields: have the logger ``requests_h2.frames`` show fields by name and value, but for
+        the values of ``authorization``, ``cookie``, ``proxy-authorization`` and ``set-cookie``.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class HTTP2Adapter(HTTPAdapter):
         ping_timeout: float = 10.0,
         window_manager: WindowManager | None = None,
         initial_window_size: int = STREAM_WINDOW,
+        log_fields: bool = False,
     ) -> None:
         register_events()
         self._options = Options(
@@ -99,6 +102,7 @@ class HTTP2Adapter(HTTPAdapter):
             ping_timeout=ping_timeout,
             window_manager=window_manager,
             initial_window_size=initial_window_size,
+            log_fields=log_fields,
         )
         self._engine = choose(engine)
         self._ssl_context = ssl_context

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import functools
-import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from .credit import Credit
-from .engine.base import Engine, PingAcknowledged
+from .engine.base import PingAcknowledged
 from .exceptions import ErrorCode, FaultKind
 from .fork import renew_in_children
+from .frame_log import FrameLog, LoggedEngine
 from .keepalive import Keepalive
 from .options import Options
 from .outbound import Answers
@@ -24,8 +24,6 @@ from .stream import Request, Stream
 from .stream_table import State, StreamTable
 from .timeouts import Deadline
 from .tls import Dialled, Transport, is_alert
-
-log = logging.getLogger(__name__)
 
 IDLE_LIMIT = 118.0
 """Seconds after which an unused connection carries no new request: servers and middleboxes drop
@@ -53,7 +51,7 @@ class Connection:
     def __init__(
         self,
         transport: Transport,
-        engine: Engine,
+        engine: LoggedEngine,
         origin: str,
         dialled: Dialled,
         promises: Promises,
@@ -68,6 +66,8 @@ class Connection:
         credit = Credit(engine, origin, options.callers_manager)
         self._table = StreamTable(engine, origin, promises, credit)
         self._table.reserved = 1
+        self._news = self._table.changes.news
+        engine.frame_log = FrameLog(origin, options.log_fields, self._news)
         self._acknowledge_by = Deadline(_SETTINGS_TIMEOUT)
         self._answers = Answers()
         self.keepalive = Keepalive(engine, self._table, self._pump, options)
@@ -247,11 +247,13 @@ class Connection:
 
     def renew_after_fork(self) -> None:
         """In a forked child: everything here is over, and the parent must not notice."""
+        self._engine.frame_log.end()
         self._pump.renew_after_fork()
         self._guard = self._pump.guard
         self._slot_waiters.clear()
         self._given_up.clear()
         self._table.renew_after_fork()
+        self._news = self._table.changes.news
         _open_connections.discard(self)
 
     # -- the pump's owner ------------------------------------------------------------------------
@@ -306,16 +308,15 @@ class Connection:
         self.keepalive.settle_locked()
         self._wake_locked()
 
+    @property
+    def has_news(self) -> bool:
+        return bool(self._news.messages)
+
     def announce(self) -> None:
-        # Not under the lock: log handlers are others' code.
-        messages = self._table.changes.messages
-        while messages:
-            try:
-                log.debug(*messages.popleft())
-            except IndexError:
-                break  # another thread was faster
         # A finalizer may have run while the lock was held, after the last look at its queue.
         self._settle_given_up()
+        if self._news.messages and not self._pump.pumps_here:
+            self._news.emit()
 
     # -- helpers ---------------------------------------------------------------------------------
 
@@ -399,6 +400,8 @@ class Connection:
         self._pump.flush_locked()
 
     def _close_locked(self, *, discard: bool = False) -> None:
-        self._pump.queue_locked(self._engine.take_output())
+        if not discard:
+            self._pump.queue_locked(self._engine.take_output())
         self._pump.close_locked(discard=discard)
+        self._engine.frame_log.end()
         _open_connections.discard(self)

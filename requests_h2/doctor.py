@@ -30,20 +30,10 @@ from urllib3.util import Url, parse_url
 from requests_h2 import __version__
 
 from .adapter import HTTP2Adapter
+from .engine.frames import setting_text
 from .exceptions import StreamFault
 from .remedies import Finding, causes_of, of_complaint, of_error, of_name
 from .witness import Complaint, Witness, watched
-
-_SETTINGS = {
-    1: "HEADER_TABLE_SIZE",
-    2: "ENABLE_PUSH",
-    3: "MAX_CONCURRENT_STREAMS",
-    4: "INITIAL_WINDOW_SIZE",
-    5: "MAX_FRAME_SIZE",
-    6: "MAX_HEADER_LIST_SIZE",
-    8: "ENABLE_CONNECT_PROTOCOL",
-    9: "NO_RFC7540_PRIORITIES",
-}
 
 
 def diagnose(
@@ -198,10 +188,7 @@ class _Examination:
     def _of_frames(self) -> Iterator[Finding]:
         for witness in self._witnesses:
             if witness.settings is not None:
-                values = (
-                    f"{_SETTINGS.get(key, hex(key))} {value}"
-                    for key, value in witness.settings.items()
-                )
+                values = (setting_text(key, value, " ") for key, value in witness.settings.items())
                 yield Finding("SETTINGS", ", ".join(values) or "the defaults")
                 break
         for complaint in dict.fromkeys(self._complaints):

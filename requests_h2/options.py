@@ -29,6 +29,7 @@ class Options:
     ping_timeout: float = 10.0
     window_manager: WindowManager | None = None
     initial_window_size: int = STREAM_WINDOW
+    log_fields: bool = False
 
     def __post_init__(self) -> None:
         if self.http2 not in (True, False, "required"):

@@ -25,6 +25,7 @@ from .exceptions import HTTP2RequiredError, StreamFault
 from .exchange import current_exchange
 from .flow_control import CONNECTION_WINDOW
 from .fork import renew_in_children
+from .frame_log import logged
 from .lease import Lease
 from .options import Options
 from .promises import Authority, Promise, Promises
@@ -257,7 +258,7 @@ class Origin:
         """Make a multiplexed connection of a connected socket, with a place for the caller."""
         sock, conn.sock = conn.sock, None
         exchange = current_exchange()
-        engine = engine_class(self._options.engine)(
+        engine = logged(engine_class(self._options.engine))(
             stream_window=self._options.initial_window_size,
             connection_window=CONNECTION_WINDOW,
             max_header_list_size=MAX_HEADER_LIST_SIZE,

@@ -42,7 +42,7 @@ class Waiter:
 
 
 class Owner(Protocol):
-    """The protocol above a pump. All but ``announce`` are called with the lock held."""
+    """The protocol above a pump. All but the last two are called with the lock held."""
 
     def receive_locked(self, data: memoryview) -> None:
         """Bytes arrived; answers go through :meth:`Pump.queue_locked`. The view may be used until
@@ -64,8 +64,14 @@ class Owner(Protocol):
     def settle_locked(self) -> None:
         """The lock is about to be released."""
 
+    @property
+    def has_news(self) -> bool:
+        """Whether :meth:`announce` has something to call others' code with."""
+
     def announce(self) -> None:
-        """The lock was released: the place for whatever must not run under it."""
+        """The lock was released: the place for whatever must not run under it, nor, if it may wait
+        for anything, in the pump's role.
+        """
 
 
 class Guard:
@@ -136,6 +142,11 @@ class Pump:
     def unsent(self) -> int:
         """Octets that the socket has not taken yet."""
         return self._outbound.size
+
+    @property
+    def pumps_here(self) -> bool:
+        """Whether this thread has the pump's role."""
+        return self._pumper == threading.get_ident()
 
     def stuck_for_locked(self, seconds: float) -> bool:
         """Whether there is output of which the socket took nothing for so long."""
@@ -285,6 +296,7 @@ class Pump:
             self._bells.pop(self._heir).release()
 
     def _pump(self, waiter: Waiter, ready: Callable[[], bool], deadline: Deadline) -> None:
+        """Have the role until ``ready()`` or the deadline, or until there is something to tell."""
         done = False
         while not done:
             roused = self._drained and self._poll(deadline)
@@ -299,6 +311,12 @@ class Pump:
                 done = ready() or self._closed or deadline.expired
                 if done:
                     self._leave_locked(waiter)
+            if not done and self._owner.has_news:
+                # Whoever is told may wait for a request of another thread, or make one.
+                with self.lock:
+                    self._leave_locked(waiter)
+                self._owner.announce()
+                return
 
     def _poll(self, deadline: Deadline) -> bool:
         """Wait for the socket or to be roused, and tell whether it was that. The descriptors stay

@@ -9,7 +9,6 @@ from __future__ import annotations
 import enum
 import logging
 import time
-from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -36,6 +35,7 @@ from .exceptions import (
     error_name,
 )
 from .fields import Field, list_size
+from .news import News
 from .promises import Promise, Promises
 from .receive_buffer import Segments
 from .stream import Request, Stream
@@ -57,13 +57,13 @@ class State(enum.Enum):
 class Changes:
     """What waiters have to hear about since it was last looked at."""
 
-    __slots__ = ("can_send", "messages", "slots", "streams")
+    __slots__ = ("can_send", "news", "slots", "streams")
 
     def __init__(self) -> None:
         self.streams: set[Stream] = set()
         self.can_send = False  # windows opened: every writer looks again
         self.slots = False  # a place for a stream became free, or none ever will
-        self.messages: deque[tuple[Any, ...]] = deque()  # for the log, outside the lock
+        self.news = News()  # for the logs, outside the lock
 
 
 class StreamTable:
@@ -414,4 +414,4 @@ class StreamTable:
 
     def _log(self, *message: Any) -> None:
         if log.isEnabledFor(logging.DEBUG):
-            self.changes.messages.append(message)
+            self.changes.news.add(log, *message)

@@ -5,14 +5,23 @@ It works on any engine and changes none, because it reads what the socket hands 
 
 from __future__ import annotations
 
-import struct
 from typing import Any, NamedTuple
 
 from urllib3.connection import HTTPSConnection
 from urllib3.util.ssltransport import SSLTransport
 
 from .engine.base import MAX_FRAME_SIZE
-from .engine.frames import ACK, GOAWAY, RST_STREAM, SETTINGS, DataRun, FrameReader, PeerError
+from .engine.frames import (
+    ACK,
+    GOAWAY,
+    RST_STREAM,
+    SETTING_SIZE,
+    SETTINGS,
+    DataRun,
+    FrameReader,
+    PeerError,
+    settings_of,
+)
 from .engine.frames import RawFrame as Frame
 from .tls import negotiated_h2
 
@@ -68,8 +77,8 @@ class Witness:
     def _note(self, frame: Frame) -> None:
         payload = bytes(frame.payload)
         if frame.kind == SETTINGS and not frame.flags & ACK and self.settings is None:
-            if len(payload) % 6 == 0:
-                self.settings = dict(struct.iter_unpack(">HL", payload))
+            if len(payload) % SETTING_SIZE == 0:
+                self.settings = dict(settings_of(payload))
         elif frame.kind == GOAWAY and len(payload) >= 8:
             code = int.from_bytes(payload[4:8], "big")
             self.complaints.append(Complaint("GOAWAY", code, payload[8:]))

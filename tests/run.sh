@@ -17,6 +17,7 @@ need_package tinyproxy tinyproxy-bin
 need_package nghttpx nghttp2-proxy
 need_package microsocks microsocks
 need_package danted dante-server
+need_package tshark tshark
 install_packages
 make_venv .venv-test '.[test,compat]'
 exec .venv-test/bin/python -m pytest "$@"

@@ -323,6 +323,13 @@ class Engine(abc.ABC):
     def max_header_list_size(self) -> int | None:
         """The peer's SETTINGS_MAX_HEADER_LIST_SIZE in octets, ``None`` when it sets no limit."""
 
+    @property
+    @abc.abstractmethod
+    def unfinished(self) -> tuple[bytes, int]:
+        """Where in a frame the octets that were received end: what is kept of its beginning, and
+        how many octets that are to come belong to one whose beginning is not kept.
+        """
+
     @abc.abstractmethod
     def receive(self, data: memoryview) -> list[Event]:
         """Take bytes from the peer, in any portions. Never raises for what they hold."""

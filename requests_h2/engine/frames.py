@@ -24,7 +24,18 @@ _PRIORITY_SIZE = 5
 MAX_STREAM_ID = 2**31 - 1
 U32 = struct.Struct(">L")
 _LAST_KNOWN_SETTING = 6
+_SETTING_NAMES = {
+    1: "HEADER_TABLE_SIZE",
+    2: "ENABLE_PUSH",
+    3: "MAX_CONCURRENT_STREAMS",
+    4: "INITIAL_WINDOW_SIZE",
+    5: "MAX_FRAME_SIZE",
+    6: "MAX_HEADER_LIST_SIZE",
+    8: "ENABLE_CONNECT_PROTOCOL",
+    9: "NO_RFC7540_PRIORITIES",
+}
 _HEADER = struct.Struct(">HBBBL")
+unpack_header = _HEADER.unpack_from
 _SETTING = struct.Struct(">HL")
 
 
@@ -85,6 +96,11 @@ class FrameReader:
         self._max_size = max_size
         self._partial = bytearray()  # a frame that the data so far did not complete
         self._started = False
+
+    @property
+    def partial(self) -> bytes:
+        """The beginning of a frame that the data so far did not complete."""
+        return bytes(self._partial)
 
     def frames(self, data: memoryview) -> Iterator[RawFrame | DataRun]:
         """Yield the frames that ``data`` completes.
@@ -191,6 +207,19 @@ def u32_payload(frame: RawFrame, what: str) -> int:
 def settings_payload(settings: Mapping[int, int]) -> bytes:
     """The payload of a SETTINGS frame."""
     return b"".join(_SETTING.pack(*setting) for setting in settings.items())
+
+
+def settings_of(payload: bytes | memoryview) -> Iterator[tuple[int, int]]:
+    """The numbers and values in a SETTINGS frame.
+
+    :raises struct.error: when the payload is no whole number of settings.
+    """
+    return _SETTING.iter_unpack(payload)
+
+
+def setting_text(number: int, value: int, between: str) -> str:
+    """A setting by the name that IANA lists for it, else by its number."""
+    return f"{_SETTING_NAMES.get(number, hex(number))}{between}{value}"
 
 
 def without_unknown_settings(frame: RawFrame) -> RawFrame:

@@ -119,6 +119,10 @@ class H2Engine(Engine):
     def max_header_list_size(self) -> int | None:
         return self._h2.remote_settings.max_header_list_size
 
+    @property
+    def unfinished(self) -> tuple[bytes, int]:
+        return self._reader.partial, 0
+
     def open_stream(self, fields: Sequence[Field], end_stream: bool) -> int:
         stream_id = self._next_stream_id
         self._send_block(stream_id, fields, end_stream)

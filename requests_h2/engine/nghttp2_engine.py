@@ -56,9 +56,10 @@ from .frames import (
     WINDOW_UPDATE,
     PeerError,
     stateless_block,
+    unpack_header,
 )
 from .nghttp2_client import client_connection, error_code, header_list
-from .nghttp2_gate import Fault, Gate, GatedStream, Header, has_pad_length, number_in, unpack_header
+from .nghttp2_gate import Fault, Gate, GatedStream, Header, has_pad_length, number_in
 
 _FIRST_PORTION = DEFAULT_WINDOW // 2
 _MAX_PORTION = 1 << 19
@@ -92,6 +93,10 @@ class NGHTTP2Engine(Engine):
     @property
     def max_header_list_size(self) -> int | None:
         return self._max_header_list_size
+
+    @property
+    def unfinished(self) -> tuple[bytes, int]:
+        return self._gate.unfinished
 
     # -- commands ----------------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ the beginning of WINDOW_UPDATE, GOAWAY and PUSH_PROMISE.
 
 from __future__ import annotations
 
-import struct
 from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -29,11 +28,11 @@ from .frames import (
     SETTINGS,
     U32,
     WINDOW_UPDATE,
+    unpack_header,
 )
 
 MAX_CONTINUATIONS = 63
 _NUMBER_END = {WINDOW_UPDATE: 4, GOAWAY: 4, PUSH_PROMISE: 5}  # octets, with a pad length
-unpack_header = struct.Struct(">HBBBL").unpack_from
 
 
 class Header(NamedTuple):
@@ -83,6 +82,11 @@ class Gate:
         """Stream and flow-controlled size of each DATA frame; for the engine to take out."""
         self.end = 0
         """How much of the data can be passed on, after :meth:`notable` is through with it."""
+
+    @property
+    def unfinished(self) -> tuple[bytes, int]:
+        """See :attr:`Engine.unfinished`."""
+        return self._rest, self._payload_left
 
     @property
     def inside_data(self) -> bool:

@@ -26,11 +26,15 @@ class Relay:
     TCP's handshake is answered at once; everything after it, the end included, is delayed.
 
     :param delay: seconds, each way.
+    :param record: whether to keep what passes, in :attr:`recorded`.
     """
 
-    def __init__(self, port: int, delay: float = 0.025) -> None:
+    def __init__(self, port: int, delay: float = 0.025, *, record: bool = False) -> None:
         self._target = port
         self._delay = delay
+        self._record = record
+        #: Of all connections: whether it came from the client, and the octets; empty at the end.
+        self.recorded: list[tuple[bool, bytes]] = []
         self._links: set[asyncio.Task[None]] = set()
         self._failures: list[BaseException] = []
         started: Future[int] = Future()
@@ -77,7 +81,8 @@ class Relay:
                 "127.0.0.1", self._target, limit=_PIECE
             )
             stack.push_async_callback(_close, far_writer)
-            there, back = _Way(self._delay), _Way(self._delay)
+            record = self.recorded if self._record else None
+            there, back = _Way(self._delay, record, True), _Way(self._delay, record, False)
             steps = (
                 there.take(reader),
                 there.give(far_writer),
@@ -117,8 +122,12 @@ class Relay:
 class _Way:
     """What is on its way in one direction."""
 
-    def __init__(self, delay: float) -> None:
+    def __init__(
+        self, delay: float, record: list[tuple[bool, bytes]] | None, from_client: bool
+    ) -> None:
         self._delay = delay
+        self._record = record
+        self._from_client = from_client
         self._loop = asyncio.get_running_loop()
         self._pieces: deque[tuple[float, bytes]] = deque()  # when each is due; b"" is the end
         self._held = 0
@@ -129,6 +138,8 @@ class _Way:
         while data:
             await self._until(lambda: self._held < MAX_HELD)
             data = await source.read(_PIECE)
+            if self._record is not None:
+                self._record.append((self._from_client, data))
             self._pieces.append((self._loop.time() + self._delay, data))
             self._held += len(data)
             self._changed.set()

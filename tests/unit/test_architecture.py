@@ -35,17 +35,18 @@ LAYERS = (
     ("stream",),
     ("managed_window", "promises"),
     ("pump",),
+    ("frame_log",),
     ("engine.choice",),
     ("engine.h2_engine", "engine.nghttp2_engine"),
     ("engine.h2_client", "engine.field_blocks", "engine.nghttp2_client"),
     ("engine.nghttp2_gate",),
     ("engine.base",),
-    ("engine.pushes",),
+    ("engine.pushes", "frame_text"),
     ("engine.frames", "engine.__init__"),
     ("tls_in_tls",),
     ("options", "receive_buffer"),
     ("exchange", "fields", "flow_control", "fork", "frame_sizes", "framewise", "outbound", "tls"),
-    ("exceptions", "timeouts"),
+    ("exceptions", "news", "timeouts"),
 )
 RANK = {name: row for row, names in enumerate(LAYERS) for name in names}
 

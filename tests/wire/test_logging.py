@@ -78,7 +78,7 @@ def test_neither_values_nor_bodies(
     for _ in range(2):
         session.post(started.url, headers=secrets, data=b"sesame-five", params={"q": "sesame-six"})
     session.close()
-    assert ours(log)
+    assert {"requests_h2.frames", "requests_h2.origin"} < {record.name for record in log.records}
     assert "sesame" not in ours(log)
 
 
