@@ -71,8 +71,13 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
             self.ConnectionCls = stock.ConnectionCls
         self._options = options
         self._tunnels = connection_requires_http_tunnel(self.proxy, self.proxy_config, "https")
-        # A forwarding proxy is the peer of the TLS connection, and speaks HTTP/1.1 with us.
-        self._reaches = self.proxy is None or self._tunnels
+        # A forwarding proxy is the peer of the TLS connection, and speaks HTTP/1.1 with us. It is
+        # the host of this pool itself when the URLs are http://.
+        itself = self.proxy is not None and (self.host, self.port) == (
+            (self.proxy.host or "").strip("[]"),
+            self.proxy.port,
+        )
+        self._reaches = self.proxy is None or (self._tunnels and not itself)
         self._origin = Origin(options, max_connections=maxsize)
         renew_in_children(self)
 
@@ -88,6 +93,8 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
             raise ClosedPoolError(self, "Pool is closed.")
         if self.multiplexes:
             return Lease(self, timeout)
+        # Taken in any case: urlopen gives a place back.
+        conn = super()._get_conn(timeout)
         if self._options.required:
             way = (
                 f"by {self.ConnectionCls.__name__}, which speaks HTTP/1.1"
@@ -95,7 +102,7 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
                 else "through a forwarding proxy"
             )
             raise HTTP2RequiredError(f"HTTP/2 to {self.host} cannot be had {way}")
-        return super()._get_conn(timeout)
+        return conn
 
     def _put_conn(self, conn: Any) -> None:
         if isinstance(conn, Lease):
