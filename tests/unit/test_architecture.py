@@ -22,7 +22,7 @@ LAYERS = (
     ("__init__",),
     ("install", "launch"),
     ("adapter",),
-    ("push",),
+    ("cleartext", "push"),
     ("pool",),
     ("origin", "replay"),
     ("lease",),
@@ -45,6 +45,7 @@ LAYERS = (
     ("tls_in_tls",),
     ("options", "receive_buffer"),
     ("exchange", "fields", "flow_control", "fork", "frame_sizes", "framewise", "outbound", "tls"),
+    ("unix_socket",),
     ("exceptions", "timeouts"),
 )
 RANK = {name: row for row, names in enumerate(LAYERS) for name in names}
