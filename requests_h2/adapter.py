@@ -24,9 +24,10 @@ from .flow_control import STREAM_WINDOW, WindowManager
 from .fork import renew_in_children
 from .options import Options
 from .pool import HTTP2ConnectionPool, PingBody, SecurePool
+from .proxy_settings import keep_password_back, without_environment
 from .push import Pushes
 from .response import HTTP2Response
-from .unix_socket import checked_path, unix_pool, without_environment
+from .unix_socket import checked_path, unix_pool
 
 _Adapter = TypeVar("_Adapter", bound="HTTP2Adapter")
 
@@ -238,14 +239,16 @@ class HTTP2Adapter(HTTPAdapter):
         proxies: Any = None,
     ) -> requests.Response:
         """As ``HTTPAdapter.send``. What a request body's iterator raises comes out unchanged."""
-        known = self._options.prior_knowledge
+        known, uds = self._options.prior_knowledge, self._options.uds
         if self._options.required and not known and _is_http(request):
             raise requests.exceptions.ConnectionError(
                 'http2="required", but the URL is http://: HTTP/2 needs TLS, or '
                 "prior_knowledge=True",
                 request=request,
             )
-        if self._options.uds is not None:
+        if known or uds is not None:
+            keep_password_back(request, proxies)
+        if uds is not None:
             proxies = without_environment(request.url or "", proxies)
         options = {
             "stream": stream,
@@ -357,7 +360,7 @@ class HTTP2Adapter(HTTPAdapter):
         }
 
     def _pool_class(self, scheme: str, stock: Any) -> Any:
-        while isinstance(stock, functools.partial):
+        while isinstance(stock, functools.partial) and "stock" in stock.keywords:
             stock = stock.keywords["stock"]  # the manager is another adapter's too
         options = dataclasses.replace(self._options, engine=self._engine)
         made = stock

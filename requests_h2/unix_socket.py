@@ -8,7 +8,6 @@ import sys
 import time
 from typing import Any
 
-from requests.utils import get_environ_proxies, select_proxy
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from .timeouts import Deadline
@@ -47,19 +46,6 @@ def unix_pool(*args: Any, stock: Any, uds: str, **kwargs: Any) -> Any:
     base = pool.ConnectionCls
     pool.ConnectionCls = type(f"Unix{base.__name__}", (_UnixSocket, base), {"_uds": uds})
     return pool
-
-
-def without_environment(url: str, proxies: dict[str, str] | None) -> dict[str, str] | None:
-    """The proxies, or ``None`` when the one for this URL is what the environment names: that is
-    about the network, which a Unix domain socket does not belong to.
-
-    requests puts both into one; of a proxy that was set to the very same nobody can tell.
-    """
-    chosen = select_proxy(url, proxies)
-    if chosen is None:
-        return proxies
-    environment = get_environ_proxies(url, no_proxy=(proxies or {}).get("no_proxy"))
-    return None if chosen == select_proxy(url, environment) else proxies
 
 
 class _UnixSocket:

@@ -46,7 +46,7 @@ LAYERS = (
     ("options", "receive_buffer"),
     ("exchange", "fields", "flow_control", "fork", "frame_sizes", "framewise", "outbound", "tls"),
     ("unix_socket",),
-    ("exceptions", "timeouts"),
+    ("exceptions", "proxy_settings", "timeouts"),
 )
 RANK = {name: row for row, names in enumerate(LAYERS) for name in names}
 

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import requests
 from hyperframe.frame import HeadersFrame, PingFrame, RstStreamFrame
+from urllib3.connection import HTTPConnection
+from urllib3.connectionpool import HTTPConnectionPool
 
 import requests_h2
-from tests.support.certs import Certificates
 from tests.support.peer import (
     Http1Connection,
     MakeSession,
@@ -489,12 +490,25 @@ def test_socks(prior: MakeSession, h2c: StartPeer, make_socks: MakeSocks, scheme
     assert (socks.accepted, started.accepted) == (2, 1)
 
 
+def test_a_proxys_password_does_not_get_to_the_server(
+    prior: MakeSession, h2c: StartPeer, make_socks: MakeSocks
+) -> None:
+    """requests adds it to what follows a redirect."""
+
+    def redirect(request: Request) -> Any:
+        return (302, {"location": "/there"}, b"") if request.path == "/" else (200, {}, b"there")
+
+    started, session = h2c(serve(redirect)), prior()
+    session.proxies = {"http": make_socks().url("socks5", "user:secret")}
+    assert session.get(started.url, timeout=WAIT).content == b"there"
+    assert [request.path for request in started.requests] == ["/", "/there"]
+    assert "proxy-authorization" not in started.requests[1].headers
+
+
 def test_a_tool_that_wants_to_see_exchanges_gets_http1(
-    prior: MakeSession, h2c: StartPeer, certs: Certificates, monkeypatch: pytest.MonkeyPatch
+    prior: MakeSession, h2c: StartPeer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As vcrpy's connections, over TLS as well; ``"required"`` refuses that."""
-    from urllib3.connection import HTTPConnection
-    from urllib3.connectionpool import HTTPConnectionPool
 
     class Recording(HTTPConnection):
         def getresponse(self) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import pickle
 import socket
@@ -105,7 +104,7 @@ def test_the_url_names_host_and_certificate(
 
 def test_origins_have_connections_of_their_own(unix: MakeSession, listening: StartPeer) -> None:
     started, session = listening(ordinary, tls=False, h2c=True), unix(prior_knowledge=True)
-    for host in ("one.example", "two.example", "one.example", "no host at all".replace(" ", "-")):
+    for host in ("one.example", "two.example", "one.example", "no-host-at-all"):
         assert session.get(f"http://{host}/", timeout=WAIT).raw.version == 20
     assert started.accepted == 3
 
@@ -338,6 +337,20 @@ def test_a_proxy_of_the_environment_is_for_the_network(
     assert proxy.accepted == 0
 
 
+def test_the_password_of_the_environments_proxy_stays_here(
+    unix: MakeSession, listening: StartPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """requests adds it to what follows a redirect."""
+
+    def redirect(request: Request) -> Any:
+        return (302, {"location": "/there"}, b"") if request.path == "/" else (200, {}, b"there")
+
+    started = listening(serve(redirect), tls=False)
+    monkeypatch.setenv("http_proxy", "http://user:secret@127.0.0.1:9")
+    assert unix().get(started.url, timeout=WAIT).content == b"there"
+    assert "proxy-authorization" not in started.requests[1].headers
+
+
 def test_a_manager_of_a_proxy_is_refused(make_adapter: Callable[..., Any], path: str) -> None:
     with make_adapter(uds=path) as adapter:
         manager = ProxyManager("http://127.0.0.1:9")
@@ -374,4 +387,3 @@ def test_the_stock_adapter_is_as_it_was(
         stock.mount("https://", HTTPAdapter())
         assert unix().get(started.url, timeout=WAIT).raw.version == 20
         assert stock.get(other.url, verify=certs.ca_path, timeout=WAIT).raw.version == 11
-    assert os.path.exists(started._listener.getsockname())
