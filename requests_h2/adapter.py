@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+import os
 import ssl
 import threading
 import weakref
@@ -15,15 +16,18 @@ from requests.adapters import DEFAULT_POOLBLOCK, DEFAULT_POOLSIZE, DEFAULT_RETRI
 from urllib3 import PoolManager, Retry
 from urllib3.exceptions import LocationParseError, LocationValueError
 
+from .cleartext import CleartextPool
 from .engine.choice import choose
 from .exceptions import CallerError, HTTP2RequiredError
 from .exchange import Exchange, register_events
 from .flow_control import STREAM_WINDOW, WindowManager
 from .fork import renew_in_children
 from .options import Options
-from .pool import HTTP2ConnectionPool, PingBody
+from .pool import HTTP2ConnectionPool, PingBody, SecurePool
+from .proxy_settings import keep_password_back, without_environment
 from .push import Pushes
 from .response import HTTP2Response
+from .unix_socket import checked_path, unix_pool
 
 _Adapter = TypeVar("_Adapter", bound="HTTP2Adapter")
 
@@ -68,6 +72,13 @@ class HTTP2Adapter(HTTPAdapter):
         16 MiB the window grows while its reader keeps up, unless ``window_manager`` says otherwise.
     :param log_fields: have the logger ``requests_h2.frames`` show fields by name and value, but for
         the values of ``authorization``, ``cookie``, ``proxy-authorization`` and ``set-cookie``.
+    :param prior_knowledge: speak HTTP/2 to ``http://`` URLs, without TLS and without asking (RFC
+        9113 section 3.3); mount it on ``http://`` or on the one server that is known to speak it.
+        ``https://`` URLs are not concerned. Without it ``http://`` URLs are HTTP/1.1.
+    :param uds: the path of a Unix domain socket, ``str`` or ``os.PathLike``, that all connections
+        go to, whatever host the URL names. Proxies of the environment are ignored; any other raises
+        ``requests.exceptions.ProxyError``.
+    :raises ValueError, TypeError: for options that have no meaning.
     """
 
     def __init__(
@@ -89,6 +100,8 @@ class HTTP2Adapter(HTTPAdapter):
         window_manager: WindowManager | None = None,
         initial_window_size: int = STREAM_WINDOW,
         log_fields: bool = False,
+        prior_knowledge: bool = False,
+        uds: str | os.PathLike[str] | None = None,
     ) -> None:
         register_events()
         self._options = Options(
@@ -103,6 +116,8 @@ class HTTP2Adapter(HTTPAdapter):
             window_manager=window_manager,
             initial_window_size=initial_window_size,
             log_fields=log_fields,
+            prior_knowledge=prior_knowledge,
+            uds=None if uds is None else checked_path(uds),
         )
         self._engine = choose(engine)
         self._ssl_context = ssl_context
@@ -157,6 +172,8 @@ class HTTP2Adapter(HTTPAdapter):
     def poolmanager(self, manager: PoolManager) -> None:
         if self._ssl_context is not None:
             manager.connection_pool_kw.setdefault("ssl_context", self._ssl_context)
+        if self._options.uds is not None and manager.proxy is not None:
+            raise ValueError(f"uds={self._options.uds!r} and a ProxyManager exclude each other")
         self._use_http2_pools(manager)
         vars(self)["poolmanager"] = manager
 
@@ -166,11 +183,35 @@ class HTTP2Adapter(HTTPAdapter):
         for manager in (self.poolmanager, *self.proxy_manager.values()):
             manager.pools.lock = threading.RLock()
 
+    def get_connection_with_tls_context(
+        self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
+        """As ``HTTPAdapter.get_connection_with_tls_context``.
+
+        :raises ProxyError: when ``prior_knowledge`` meets an HTTP proxy, which is sent ``http://``
+            URLs in HTTP/1.1: nobody asks it for a tunnel there.
+        """
+        pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
+        if self._options.prior_knowledge and pool.proxy is not None and _is_http(request):
+            raise requests.exceptions.ProxyError(
+                "prior_knowledge=True cannot be kept through an HTTP proxy, which is sent http:// "
+                "URLs in HTTP/1.1. SOCKS proxies carry it; no_proxy goes past a proxy, and an "
+                "adapter without the option through it",
+                request=request,
+            )
+        return pool
+
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
         """As ``HTTPAdapter.proxy_manager_for``.
 
         :raises InvalidProxyURL: also where the stock adapter lets a ValueError out.
+        :raises ProxyError: when the connections go to a Unix domain socket.
         """
+        if self._options.uds is not None:
+            raise requests.exceptions.ProxyError(
+                f"uds={self._options.uds!r} and a proxy exclude each other: leave proxies= out, or "
+                "mount another adapter for what goes through the proxy"
+            )
         if self._ssl_context is not None:
             proxy_kwargs.setdefault("ssl_context", self._ssl_context)
         # Threads that come first at the same time would each make a manager, with connections of
@@ -202,10 +243,17 @@ class HTTP2Adapter(HTTPAdapter):
         proxies: Any = None,
     ) -> requests.Response:
         """As ``HTTPAdapter.send``. What a request body's iterator raises comes out unchanged."""
-        if self._options.required and (request.url or "").lower().startswith("http://"):
+        known, uds = self._options.prior_knowledge, self._options.uds
+        if self._options.required and not known and _is_http(request):
             raise requests.exceptions.ConnectionError(
-                'http2="required", but HTTP/2 needs TLS: the URL is http://', request=request
+                'http2="required", but the URL is http://: HTTP/2 needs TLS, or '
+                "prior_knowledge=True",
+                request=request,
             )
+        if known or uds is not None:
+            keep_password_back(request, proxies)
+        if uds is not None:
+            proxies = without_environment(request.url or "", proxies)
         options = {
             "stream": stream,
             "timeout": timeout,
@@ -255,8 +303,9 @@ class HTTP2Adapter(HTTPAdapter):
         :raises requests.exceptions.ReadTimeout: when none came in time. If nothing else came
             either, the connection gets no more requests; those on it go on.
         :raises requests.exceptions.ConnectionError: when the connection was lost, or the server
-            cannot be asked because HTTP/2 is not spoken: over ``http://`` never. What else keeps a
-            request from being sent raises what it does there.
+            cannot be asked because HTTP/2 is not spoken, as over ``http://`` without
+            ``prior_knowledge``. What else keeps a request from being sent raises what it does
+            there.
         """
         request = requests.Request("PING", url).prepare()
         try:
@@ -265,8 +314,8 @@ class HTTP2Adapter(HTTPAdapter):
             raise requests.exceptions.InvalidURL(error, request=request) from error
         if not isinstance(pool, HTTP2ConnectionPool) or not pool.multiplexes:
             raise requests.exceptions.ConnectionError(
-                f"{url}: PING needs HTTP/2, which is spoken to https:// URLs only, not through "
-                "forwarding proxies and not with http2=False",
+                f"{url}: PING needs HTTP/2, which is not spoken to http:// URLs without "
+                "prior_knowledge=True, through forwarding proxies and with http2=False",
                 request=request,
             )
         request.body = body = PingBody()  # type: ignore[assignment]  # the pool knows it
@@ -306,19 +355,27 @@ class HTTP2Adapter(HTTPAdapter):
         super().close()
 
     def _use_http2_pools(self, manager: PoolManager) -> None:
-        """Swap the class of a manager's https pools. Options go by ``partial``: unknown keywords
-        would break the manager's pool keys.
+        """Swap the classes of a manager's pools. Options go by ``partial``: unknown keywords would
+        break the manager's pool keys.
         """
-        if self._options.http2 is False:
-            return
-        stock: Any = manager.pool_classes_by_scheme["https"]
-        if isinstance(stock, functools.partial):
-            stock = stock.keywords["stock"]  # the manager is another adapter's too
         manager.pool_classes_by_scheme = {
-            **manager.pool_classes_by_scheme,
-            "https": functools.partial(  # type: ignore[dict-item]  # called like the class
-                HTTP2ConnectionPool,
-                options=dataclasses.replace(self._options, engine=self._engine),
-                stock=stock,
-            ),
+            scheme: self._pool_class(scheme, stock)
+            for scheme, stock in manager.pool_classes_by_scheme.items()
         }
+
+    def _pool_class(self, scheme: str, stock: Any) -> Any:
+        while isinstance(stock, functools.partial) and "stock" in stock.keywords:
+            stock = stock.keywords["stock"]  # the manager is another adapter's too
+        options = dataclasses.replace(self._options, engine=self._engine)
+        made = stock
+        if scheme == "https" and options.http2 is not False:
+            made = functools.partial(SecurePool, options=options, stock=stock)
+        elif scheme == "http" and options.prior_knowledge:
+            made = functools.partial(CleartextPool, options=options, stock=stock)
+        if options.uds is not None:
+            made = functools.partial(unix_pool, stock=made, uds=options.uds)
+        return made
+
+
+def _is_http(request: requests.PreparedRequest) -> bool:
+    return (request.url or "").lower().startswith("http://")

@@ -93,8 +93,13 @@ class Connection:
 
     @property
     def sock(self) -> Any:
-        """The SSLSocket, for its certificate and addresses. Never read, write or close it."""
+        """The socket, for its certificate and addresses. Never read, write or close it."""
         return self._pump.sock
+
+    @property
+    def greeted(self) -> bool:
+        """Whether the server has sent SETTINGS, and so speaks HTTP/2."""
+        return self._engine.settings_received
 
     @property
     def usable(self) -> bool:

@@ -195,9 +195,10 @@ def trailer_fields(received: Sequence[Field]) -> list[tuple[str, str]]:
     return items
 
 
-def promised_request(received: Sequence[Field]) -> PromisedRequest:
+def promised_request(received: Sequence[Field], expected_scheme: str) -> PromisedRequest:
     """Check a promised request: safe, cacheable and without content (RFC 9113 section 8.4).
 
+    :param expected_scheme: of the connection's own origin.
     :raises RemoteProtocolError: when it is malformed or none of these.
     """
     pseudo: dict[bytes, bytes] = {}
@@ -211,8 +212,8 @@ def promised_request(received: Sequence[Field]) -> PromisedRequest:
     method, scheme, authority, path = [pseudo.get(name, b"") for name in _PROMISED_PSEUDO]
     if method not in (b"GET", b"HEAD") or content_length(items):
         raise RemoteProtocolError("promise of anything but a GET or HEAD without content")
-    if scheme != b"https" or not _is_authority(authority):
-        raise RemoteProtocolError("promise of anything but an https URL")
+    if scheme != expected_scheme.encode() or not _is_authority(authority):
+        raise RemoteProtocolError(f"promise of anything but an {expected_scheme} URL")
     if not _is_target(path) or path[:1] != b"/":
         raise RemoteProtocolError("promise without a path")
     return PromisedRequest(

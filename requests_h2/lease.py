@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from urllib3.connection import HTTPSConnection
+from urllib3.connection import HTTPConnection
 from urllib3.util import Timeout, Url
 
 from .body import RequestBody, Upload
@@ -46,7 +46,7 @@ class Lease:
         self.host = pool.host
         self.proxy: Url | None = pool.proxy
         self.dialled = Dialled(False, None, False)
-        self.http1: HTTPSConnection | None = None
+        self.http1: HTTPConnection | None = None
         self.connection: Connection | None = None
         self.stream: Stream | None = None
         self.read_timeout: float | None = None

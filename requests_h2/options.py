@@ -30,10 +30,14 @@ class Options:
     window_manager: WindowManager | None = None
     initial_window_size: int = STREAM_WINDOW
     log_fields: bool = False
+    prior_knowledge: bool = False
+    uds: str | None = None
 
     def __post_init__(self) -> None:
         if self.http2 not in (True, False, "required"):
             raise ValueError(f'http2 must be True, False or "required", not {self.http2!r}')
+        if self.prior_knowledge and self.http2 is False:
+            raise ValueError("prior_knowledge=True is about HTTP/2, which http2=False excludes")
         if self.max_pushes < 1:
             raise ValueError(f"max_pushes must be a positive number, not {self.max_pushes!r}")
         if not self.push_timeout > 0:

@@ -6,9 +6,10 @@ import logging
 import random
 import threading
 import weakref
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
-from urllib3.connection import HTTPSConnection
+from urllib3.connection import HTTPConnection, port_by_scheme
 from urllib3.exceptions import (
     ConnectTimeoutError,
     LocationParseError,
@@ -31,9 +32,8 @@ from .options import Options
 from .promises import Authority, Promise, Promises
 from .stream import MAX_HEADER_LIST_SIZE
 from .timeouts import Deadline
-from .tls import HTTP1_ONLY, OFFERED_PROTOCOLS, Dialled, began_with_origin, negotiated_h2, offer
+from .tls import HTTP1_ONLY, OFFERED_PROTOCOLS, Dialled, Transport, began_with_origin
 from .tls import renew_after_fork as renew_tls_after_fork
-from .tls_in_tls import transport
 
 log = logging.getLogger(__name__)
 
@@ -45,17 +45,30 @@ class Dialler(Protocol):
     pool and keeps it from being collected.
     """
 
+    scheme: str
     host: str
     port: int | None
 
-    def take_http1(self, timeout: float | None) -> HTTPSConnection:
+    def take_http1(self, timeout: float | None) -> HTTPConnection:
         """A place in the HTTP/1.1 queue, and its connection, which may be a new, closed one."""
 
-    def put_http1(self, conn: HTTPSConnection | None) -> None:
+    def put_http1(self, conn: HTTPConnection | None) -> None:
         """Give the place back, with its connection if that lives."""
 
-    def connect(self, conn: HTTPSConnection) -> None:
+    def offer(self, conn: HTTPConnection, protocols: Sequence[str]) -> None:
+        """Prepare a connection that is not connected to offer these protocols by ALPN."""
+
+    def connect(self, conn: HTTPConnection) -> None:
         """Open socket, tunnel and TLS."""
+
+    def speaks_http2(self, conn: HTTPConnection, protocols: Sequence[str]) -> bool:
+        """Whether HTTP/2 is to be spoken on a connection, which may be an idle HTTP/1.1 one.
+
+        :param protocols: what would be offered now.
+        """
+
+    def transport(self, sock: Any) -> Transport:
+        """The transport for what urllib3 has connected, which must not be used otherwise then."""
 
 
 class _Dial:
@@ -199,11 +212,13 @@ class Origin:
     def _connect(self, pool: Dialler, lease: Lease, timeout: Timeout) -> bool:
         """Take a connection from urllib3's queue, connected if need be, and see what it speaks."""
         conn = pool.take_http1(lease.pool_timeout)
+        protocols = HTTP1_ONLY if self._http1_only else OFFERED_PROTOCOLS
         try:
             if conn.is_closed:
                 conn.timeout = Timeout.resolve_default_timeout(timeout.connect_timeout)
-                self._dial_out(pool, conn)
-            if not negotiated_h2(conn) and self._options.required:
+                self._dial_out(pool, conn, protocols)
+            speaks_http2 = pool.speaks_http2(conn, protocols)
+            if not speaks_http2 and self._options.required:
                 raise HTTP2RequiredError(
                     f"{pool.host}:{pool.port} does not speak HTTP/2: ALPN negotiated "
                     f"{_alpn(conn)}. Use http2=True to accept HTTP/1.1"
@@ -216,7 +231,7 @@ class Origin:
             conn.close()
             pool.put_http1(None)
             raise
-        self._http1 = not negotiated_h2(conn)
+        self._http1 = not speaks_http2
         if self._http1:
             lease.dialled = Dialled.of(conn)
             lease.http1 = conn
@@ -225,13 +240,13 @@ class Origin:
         pool.put_http1(None)
         return True
 
-    def _dial_out(self, pool: Dialler, conn: HTTPSConnection) -> None:
+    def _dial_out(self, pool: Dialler, conn: HTTPConnection, protocols: Sequence[str]) -> None:
         try:
             pool.host.encode("idna")
         except UnicodeError as error:
             # urllib3 finds out when it has no proxy. PySocks would leave a socket open, ssl too.
             raise LocationParseError(f"'{pool.host}', label empty or too long") from error
-        offer(conn, HTTP1_ONLY if self._http1_only else OFFERED_PROTOCOLS)
+        pool.offer(conn, protocols)
         try:
             pool.connect(conn)
         except TimeoutError as error:
@@ -254,7 +269,7 @@ class Origin:
             self._options.engine,
         )
 
-    def _adopt(self, pool: Dialler, conn: HTTPSConnection) -> Connection:
+    def _adopt(self, pool: Dialler, conn: HTTPConnection) -> Connection:
         """Make a multiplexed connection of a connected socket, with a place for the caller."""
         sock, conn.sock = conn.sock, None
         exchange = current_exchange()
@@ -265,9 +280,10 @@ class Origin:
             enable_push=exchange is not None and exchange.wants_pushes(),
             max_pushes=self._options.max_pushes,
         )
-        authority = Authority(pool.host, pool.port or 443, sock)
+        port = pool.port or port_by_scheme[pool.scheme]
+        authority = Authority(pool.host, port, sock, pool.scheme)
         connection = Connection(
-            transport(sock),
+            pool.transport(sock),
             engine,
             f"{pool.host}:{pool.port}",
             Dialled.of(conn),
@@ -300,11 +316,11 @@ def _is_timeout(error: BaseException) -> bool:
     return isinstance(error, (TimeoutError, Urllib3TimeoutError))
 
 
-def _alpn(conn: HTTPSConnection) -> str:
+def _alpn(conn: HTTPConnection) -> str:
     protocol = getattr(conn.sock, "selected_alpn_protocol", None)
     return (protocol() if protocol is not None else None) or "nothing"
 
 
-def _tls(conn: HTTPSConnection) -> str:
+def _tls(conn: HTTPConnection) -> str:
     version = getattr(conn.sock, "version", None)
     return (version() if version is not None else None) or "no TLS"

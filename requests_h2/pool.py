@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from urllib3 import HTTPHeaderDict
-from urllib3.connection import HTTPSConnection
-from urllib3.connectionpool import HTTPSConnectionPool
-from urllib3.exceptions import ClosedPoolError, ReadTimeoutError
+from urllib3.connection import HTTPConnection, port_by_scheme
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ClosedPoolError, HTTPError, ReadTimeoutError
 from urllib3.response import HTTPResponse
 from urllib3.util import Timeout
 from urllib3.util.proxy import connection_requires_http_tunnel
@@ -24,6 +24,8 @@ from .options import Options
 from .origin import Origin
 from .replay import Replays
 from .response import HTTP2Response
+from .tls import Transport, negotiated_h2, offer
+from .tls_in_tls import transport
 
 log = logging.getLogger(__name__)
 urllib3_log = logging.getLogger("urllib3.connectionpool")
@@ -43,13 +45,13 @@ class PingBody:
         """Seconds, when ``urlopen`` has returned."""
 
 
-class HTTP2ConnectionPool(HTTPSConnectionPool):
+class HTTP2ConnectionPool(HTTPConnectionPool):
     """A urllib3 pool whose requests share one or a few multiplexed connections.
 
     Each request gets a :class:`Lease`, which :meth:`_make_request` binds to a connection.
     Connections are made by urllib3's own ``_new_conn`` and ``connect``, one at a time while it is
-    unknown what the origin speaks. Where ALPN says http/1.1, everything goes on as in the class
-    above, on the same socket.
+    unknown what the origin speaks. Where that is HTTP/1.1, everything goes on as in the class
+    above, on the same socket. How it is found out is the affair of the classes below.
 
     :param options: with the engine "h2" or "nghttp2".
     :param stock: the class that this one stands for (SOCKS has one of its own).
@@ -62,17 +64,22 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
         port: int | None = None,
         *,
         options: Options,
-        stock: Any = HTTPSConnectionPool,
+        stock: Any,
         maxsize: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(host, port, maxsize=maxsize, **kwargs)
-        if stock is not HTTPSConnectionPool:
+        if stock not in (HTTPConnectionPool, HTTPSConnectionPool):
             self.ConnectionCls = stock.ConnectionCls
         self._options = options
-        self._tunnels = connection_requires_http_tunnel(self.proxy, self.proxy_config, "https")
-        # A forwarding proxy is the peer of the TLS connection, and speaks HTTP/1.1 with us.
-        self._reaches = self.proxy is None or self._tunnels
+        self._tunnels = connection_requires_http_tunnel(self.proxy, self.proxy_config, self.scheme)
+        # A forwarding proxy is the peer of the TLS connection, and speaks HTTP/1.1 with us. It is
+        # the host of this pool itself when the URLs are http://.
+        itself = self.proxy is not None and (self.host, self.port) == (
+            (self.proxy.host or "").strip("[]"),
+            self.proxy.port,
+        )
+        self._reaches = self.proxy is None or (self._tunnels and not itself)
         self._origin = Origin(options, max_connections=maxsize)
         renew_in_children(self)
 
@@ -88,6 +95,8 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
             raise ClosedPoolError(self, "Pool is closed.")
         if self.multiplexes:
             return Lease(self, timeout)
+        # Taken in any case: urlopen gives a place back.
+        conn = super()._get_conn(timeout)
         if self._options.required:
             way = (
                 f"by {self.ConnectionCls.__name__}, which speaks HTTP/1.1"
@@ -95,7 +104,7 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
                 else "through a forwarding proxy"
             )
             raise HTTP2RequiredError(f"HTTP/2 to {self.host} cannot be had {way}")
-        return super()._get_conn(timeout)
+        return conn
 
     def _put_conn(self, conn: Any) -> None:
         if isinstance(conn, Lease):
@@ -104,25 +113,40 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
             # None stands for a lease that urlopen has closed, which returned its place by itself.
             super()._put_conn(conn)
 
-    def take_http1(self, timeout: float | None) -> HTTPSConnection:
+    def take_http1(self, timeout: float | None) -> HTTPConnection:
         """A place in the HTTP/1.1 queue, and its connection, which may be a new, closed one."""
         conn: Any = super()._get_conn(timeout)
         if not _is_urllib3s(type(conn)):
             conn.close()  # it is left of a time when the class was another
             conn = self._new_conn()
-        taken: HTTPSConnection = conn
+        taken: HTTPConnection = conn
         return taken
 
-    def put_http1(self, conn: HTTPSConnection | None) -> None:
+    def put_http1(self, conn: HTTPConnection | None) -> None:
         """Give back a place in the HTTP/1.1 queue, with its connection if that lives."""
         super()._put_conn(conn)
 
-    def connect(self, conn: HTTPSConnection) -> None:
+    def offer(self, conn: HTTPConnection, protocols: Sequence[str]) -> None:
+        """Prepare a connection that is not connected to offer these protocols by ALPN."""
+        raise NotImplementedError
+
+    def connect(self, conn: HTTPConnection) -> None:
         """Open socket, tunnel and TLS."""
         if self._tunnels:
             self._prepare_proxy(conn)
         else:
             conn.connect()
+
+    def speaks_http2(self, conn: HTTPConnection, protocols: Sequence[str]) -> bool:
+        """Whether HTTP/2 is to be spoken on a connection, which may be an idle HTTP/1.1 one.
+
+        :param protocols: what would be offered now.
+        """
+        raise NotImplementedError
+
+    def transport(self, sock: Any) -> Transport:
+        """The transport for what urllib3 has connected, which must not be used otherwise then."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Close idle connections now, busy ones when their last stream ends."""
@@ -229,7 +253,7 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
             except StreamFault as fault:
                 # Servers retire connections after so many requests; that is no fault of theirs.
                 if fault.kind is not FaultKind.NOT_SENT or attempts == _MAX_PINGS:
-                    raise to_urllib3(fault) from fault
+                    raise self._failure(lease, fault) from fault
 
     # -- one request -------------------------------------------------------------------------------
 
@@ -262,7 +286,7 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
             except StreamFault as fault:
                 pause = replays.pause_before(fault, lease.stream)
                 if pause is None:
-                    raise to_urllib3(fault) from fault
+                    raise self._failure(lease, fault) from fault
                 log.debug("%s; %s %s is sent again", fault.message, method, url)
                 if fault.kind is FaultKind.HTTP_1_1_REQUIRED:
                     self._origin.use_http1_only(fault)
@@ -280,6 +304,9 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
         except TimeoutError as error:
             raise self._timed_out(lease, url) from error
 
+    def _failure(self, lease: Lease, fault: StreamFault) -> HTTPError:  # noqa: ARG002
+        return to_urllib3(fault)
+
     def _timed_out(self, lease: Lease, url: str) -> ReadTimeoutError:
         text = f"Read timed out. (read timeout={lease.read_timeout})"
         return ReadTimeoutError(self, url, text)
@@ -288,8 +315,21 @@ class HTTP2ConnectionPool(HTTPSConnectionPool):
         host = self.host.rstrip(".")
         if ":" in host:
             host = f"[{host.partition('%')[0]}]"  # the zone is this machine's affair
-        port = "" if self.port in (None, 443) else f":{self.port}"
-        return RequestTarget("https", host + port, url)
+        port = "" if self.port in (None, port_by_scheme[self.scheme]) else f":{self.port}"
+        return RequestTarget(self.scheme, host + port, url)
+
+
+class SecurePool(HTTP2ConnectionPool, HTTPSConnectionPool):
+    """For ``https://`` URLs: ALPN decides."""
+
+    def offer(self, conn: Any, protocols: Sequence[str]) -> None:
+        offer(conn, protocols)
+
+    def speaks_http2(self, conn: HTTPConnection, protocols: Sequence[str]) -> bool:  # noqa: ARG002
+        return negotiated_h2(conn)
+
+    def transport(self, sock: Any) -> Transport:
+        return transport(sock)
 
 
 def _is_urllib3s(connection_cls: Any) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from urllib3.connection import port_by_scheme
+
 from .exceptions import ErrorCode, RemoteProtocolError
 from .fields import Field, PromisedRequest, promised_request
 from .timeouts import Deadline
@@ -20,15 +22,17 @@ class Authority:
     """Whose resources a connection may push (RFC 9113 section 10.1).
 
     :param sock: its certificate names the other hosts; without verification there are none.
+    :param scheme: of all that it may push.
     """
 
-    def __init__(self, host: str, port: int, sock: Any) -> None:
+    def __init__(self, host: str, port: int, sock: Any, scheme: str = "https") -> None:
+        self.scheme = scheme
         self._host = host.lower().rstrip(".")
         self._port = port
         self._sock = sock
 
     def covers(self, authority: str) -> bool:
-        host, port = _split(authority.lower())
+        host, port = _split(authority.lower(), port_by_scheme[self.scheme])
         if port != self._port:
             return False
         return host == self._host or certificate_covers(self._sock, host)
@@ -105,7 +109,7 @@ class Promises:
         wanted = parent is not None and parent.exchange is not None and parent.open
         if not wanted or not parent.exchange.wants_pushes():  # type: ignore[union-attr]
             raise RemoteProtocolError("a push that nobody asked for", ErrorCode.CANCEL)
-        request = promised_request(fields)
+        request = promised_request(fields, self._authority.scheme)
         if not self._authority.covers(request.authority):
             raise RemoteProtocolError("a push for a host that the server does not speak for")
         complete = sum(promise.stream.ended for promise in self)
@@ -132,10 +136,10 @@ class Promises:
         return [promise for promise in self if promise.deadline.expired]
 
 
-def _split(authority: str) -> tuple[str, int]:
+def _split(authority: str, default_port: int) -> tuple[str, int]:
     host, colon, port = authority.rpartition(":")
     if not colon or not port.isdigit():
-        host, port = authority, "443"
+        host, port = authority, str(default_port)
     return host.strip("[]").rstrip("."), int(port)
 
 

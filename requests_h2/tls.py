@@ -8,11 +8,11 @@ import socket
 import ssl
 import threading
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple, Protocol, cast
 
 import urllib3.util.ssl_
-from urllib3.connection import HTTPSConnection
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.ssl_ import (
     create_urllib3_context,
     resolve_cert_reqs,
@@ -47,7 +47,7 @@ class ALPNContext:
     used: bool
     """Whether a handshake was begun with it."""
 
-    def __init__(self, context: ssl.SSLContext, protocols: list[str]) -> None:
+    def __init__(self, context: ssl.SSLContext, protocols: Sequence[str]) -> None:
         for name, value in (("_context", context), ("_protocols", protocols), ("used", False)):
             object.__setattr__(self, name, value)
 
@@ -96,7 +96,7 @@ class ALPNContext:
                 context.set_alpn_protocols(HTTP1_ONLY)
 
 
-def offer(conn: HTTPSConnection, protocols: list[str]) -> None:
+def offer(conn: HTTPSConnection, protocols: Sequence[str]) -> None:
     """Make a connection that is not connected offer these protocols to the origin by ALPN, and
     only http/1.1 to an HTTPS proxy on the way: CONNECT is spoken in it.
 
@@ -135,9 +135,9 @@ def _bare(context: Any) -> Any:
     return context._context if isinstance(context, ALPNContext) else context
 
 
-def began_with_origin(conn: HTTPSConnection) -> bool:
+def began_with_origin(conn: HTTPConnection) -> bool:
     """Whether TLS was begun with the origin, for which a tunnel has to be there."""
-    context: Any = conn.ssl_context
+    context: Any = getattr(conn, "ssl_context", None)
     return isinstance(context, ALPNContext) and context.used
 
 
@@ -223,7 +223,7 @@ def is_alert(error: OSError | None) -> bool:
     return "EOF" not in (reason or "EOF")
 
 
-def negotiated_h2(conn: HTTPSConnection) -> bool:
+def negotiated_h2(conn: HTTPConnection) -> bool:
     """Whether ALPN of a connected connection chose h2."""
     protocol = getattr(conn.sock, "selected_alpn_protocol", None)
     return protocol is not None and protocol() == "h2"
@@ -231,6 +231,8 @@ def negotiated_h2(conn: HTTPSConnection) -> bool:
 
 def certificate_covers(sock: Any, host: str) -> bool:
     """Whether a connection's verified certificate names that host too."""
+    if not hasattr(sock, "getpeercert"):
+        return False  # no TLS
     certificate = sock.getpeercert()  # empty when nothing was verified
     if not certificate:
         return False
@@ -249,7 +251,7 @@ class Dialled(NamedTuple):
     has_connected_to_proxy: bool
 
     @classmethod
-    def of(cls, conn: HTTPSConnection) -> Dialled:
+    def of(cls, conn: HTTPConnection) -> Dialled:
         return cls(conn.is_verified, conn.proxy_is_verified, conn.has_connected_to_proxy)
 
 

@@ -22,6 +22,7 @@ from tests.support.servers import (
     Surroundings,
     write_documents,
 )
+from tests.support.servers.cleartext import CLEARTEXT
 from tests.support.servers.proxies import PROXIES
 
 
@@ -40,7 +41,7 @@ class Farm:
             raise self.failures[name]
         if name not in self.running:
             try:
-                server = {**SERVERS, **PROXIES}[name](self.around)
+                server = {**SERVERS, **PROXIES, **CLEARTEXT}[name](self.around)
                 # Known before it is ready, so that it is stopped whatever happens.
                 self.running[name] = server
                 server.start()

@@ -61,8 +61,9 @@ class Peer:
     """A listener on 127.0.0.1. ``script`` may be a list: one per connection, the last repeated.
 
     ``alpn=None`` negotiates nothing and speaks HTTP/1.1. ``tls=False`` speaks HTTP/1.1 over plain
-    TCP. ``preface=False`` leaves SETTINGS and the client's preface to the script. ``context``
-    replaces the TLS settings, ``alpn`` included.
+    TCP, or with ``h2c=True`` HTTP/2 to those who begin with its preface. ``preface=False`` leaves
+    SETTINGS and the client's preface to the script. ``context`` replaces the TLS settings, ``alpn``
+    included. ``uds`` is the path of a Unix domain socket to listen on.
     """
 
     def __init__(
@@ -73,12 +74,15 @@ class Peer:
         settings: Mapping[str, int] | None = None,
         preface: bool = True,
         tls: bool = True,
+        h2c: bool = False,
         context: ssl.SSLContext | None = None,
         keep_data: bool = True,
+        uds: str | None = None,
     ) -> None:
         self._scripts = [script] if callable(script) else list(script)
         self._context = (context or certificates().server_context(alpn)) if tls else None
         self._settings = settings
+        self._h2c = h2c
         self._preface = preface
         self._keep_data = keep_data
         self._changed = threading.Condition()
@@ -95,9 +99,16 @@ class Peer:
         self.server_names: list[str | None] = []
         if self._context is not None:
             self._context.sni_callback = self._note_server_name
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.port: int = self._listener.getsockname()[1]
-        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
+        self.url = "https://" if tls else "http://"
+        if uds is None:
+            self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+            self.port: int = self._listener.getsockname()[1]
+            self.url += f"127.0.0.1:{self.port}"
+        else:
+            self._listener = socket.socket(socket.AF_UNIX)
+            self._listener.bind(uds)
+            self._listener.listen(128)
+            self.url += "localhost"
         self._acceptor = threading.Thread(target=self._accept, name="peer-accept", daemon=True)
         self._acceptor.start()
 
@@ -168,10 +179,14 @@ class Peer:
             channel.close()
 
     def _connection(self, channel: Channel) -> PeerConnection | Http1Connection:
-        if channel.alpn != "h2":
-            return Http1Connection(channel)
+        first = channel.receive() if self._h2c else b""
+        if channel.alpn != "h2" and not first.startswith(b"PRI "):
+            http1 = Http1Connection(channel)
+            http1._buffer += first
+            return http1
         conn = PeerConnection(channel, settings=self._settings)
         conn.keep_data = self._keep_data
+        conn._buffer += first
         return conn
 
     def _note_server_name(

@@ -22,7 +22,7 @@ LAYERS = (
     ("__init__",),
     ("install", "launch"),
     ("adapter",),
-    ("push",),
+    ("cleartext", "push"),
     ("pool",),
     ("origin", "replay"),
     ("lease",),
@@ -46,7 +46,8 @@ LAYERS = (
     ("tls_in_tls",),
     ("options", "receive_buffer"),
     ("exchange", "fields", "flow_control", "fork", "frame_sizes", "framewise", "outbound", "tls"),
-    ("exceptions", "news", "timeouts"),
+    ("unix_socket",),
+    ("exceptions", "news", "proxy_settings", "timeouts"),
 )
 RANK = {name: row for row, names in enumerate(LAYERS) for name in names}
 

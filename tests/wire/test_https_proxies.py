@@ -473,7 +473,10 @@ def test_h2_required_of_a_forwarding_proxy(
     proxy = peer(serve(answer))
     adapter = settings(type(make_adapter()), use_forwarding_for_https=True)
     session = make_session()
-    session.mount("https://", adapter(http2="required"))  # type: ignore[call-arg]
-    with pytest.raises(requests.ConnectionError, match="forwarding proxy"):
-        get(session, "https://origin.example/path", proxy)
+    # In a pool of one place, which has to be given back.
+    options: Any = {"http2": "required", "pool_block": True, "pool_maxsize": 1}
+    session.mount("https://", adapter(**options))
+    for _ in range(2):
+        with pytest.raises(requests.ConnectionError, match="forwarding proxy"):
+            get(session, "https://origin.example/path", proxy)
     assert proxy.accepted == 0

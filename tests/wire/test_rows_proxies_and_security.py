@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import requests
 from hyperframe.frame import HeadersFrame, RstStreamFrame
+from urllib3.exceptions import InsecureRequestWarning
 
 from tests.support.certs import Certificates
 from tests.support.peer import MakeSession, PeerConnection, Request, StartPeer, serve
@@ -313,6 +314,23 @@ def test_106_by_proxy_in_absolute_form(plain: requests.Session, peer: StartPeer)
     assert request.headers["host"] == "origin.example"
     assert request.headers["proxy-authorization"] == BASIC_USER
     assert_no_upgrade(request)
+
+
+def test_106_by_https_proxy_in_absolute_form(plain: requests.Session, peer: StartPeer) -> None:
+    """It would rather speak HTTP/2, in which nobody asks a proxy for anything here."""
+    proxy = peer(serve(answer))
+    plain.proxies = {"http": proxy.url.replace("://", "://user:pass@")}
+    for _ in range(2):
+        # requests verifies a proxy's certificate for https:// URLs only.
+        with pytest.warns(InsecureRequestWarning):
+            response = plain.get("http://origin.example/plain", timeout=WAIT)
+        assert response.raw.version == 11
+    assert proxy.connection().channel.alpn == "http/1.1"
+    for request in proxy.requests:
+        assert request.request_line == "GET http://origin.example/plain HTTP/1.1"
+        assert request.headers["proxy-authorization"] == BASIC_USER
+        assert_no_upgrade(request)
+    assert proxy.accepted == 1
 
 
 def test_106_an_offer_to_upgrade_is_not_taken(plain: requests.Session, peer: StartPeer) -> None:

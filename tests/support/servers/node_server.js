@@ -5,6 +5,7 @@
 
 const crypto = require("node:crypto");
 const fs = require("node:fs");
+const http = require("node:http");
 const http2 = require("node:http2");
 const https = require("node:https");
 const path = require("node:path");
@@ -210,6 +211,15 @@ const tls = {
   maxHeaderSize: 65536,
 };
 
+// Without TLS, and on Unix domain sockets (see cleartext.py).
+function listenOn(sockets) {
+  http2.createServer(serve).listen(sockets.h2c);
+  http.createServer(serve).listen(sockets.http1);
+  http2.createSecureServer({ ...tls, allowHTTP1: true }, serve).listen(sockets.tls, () => {
+    http2.createServer(serve).listen(options.port, "127.0.0.1");
+  });
+}
+
 const retiring = http2.createSecureServer(tls, serve);
 retiring.on("session", (session) => {
   let streams = 0;
@@ -223,12 +233,16 @@ retiring.on("session", (session) => {
 });
 
 // The readiness test looks at the main listener, so that one comes last.
-https.createServer({ ...tls, ALPNProtocols: ["http/1.1"] }, serve)
-  .listen(options.http11Port, "127.0.0.1", () => {
-    retiring.listen(options.retiringPort, "127.0.0.1", () => {
-      http2.createSecureServer({ ...tls, allowHTTP1: true }, serve)
-        .listen(options.port, "127.0.0.1");
+if (options.sockets) {
+  listenOn(options.sockets);
+} else {
+  https.createServer({ ...tls, ALPNProtocols: ["http/1.1"] }, serve)
+    .listen(options.http11Port, "127.0.0.1", () => {
+      retiring.listen(options.retiringPort, "127.0.0.1", () => {
+        http2.createSecureServer({ ...tls, allowHTTP1: true }, serve)
+          .listen(options.port, "127.0.0.1");
+      });
     });
-  });
+}
 
 process.on("SIGTERM", () => process.exit(0));
