@@ -55,7 +55,7 @@ def test_what_runs_here_satisfies_the_ranges(setup_cfg: configparser.ConfigParse
 
 def test_every_extra_of_a_user_is_tested(setup_cfg: configparser.ConfigParser) -> None:
     extras = setup_cfg["options.extras_require"]
-    tested = wanted(extras["test"])
+    tested = wanted(extras["test"]) | wanted(extras["test-tools"])
     for extra in ("brotli", "zstd", "socks", "nghttp2", "demo"):
         assert wanted(extras[extra]) <= tested
 

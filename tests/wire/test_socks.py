@@ -15,6 +15,7 @@ from tests.support.peer import MakeSession, Request, StartPeer, serve
 from tests.support.socks import REFUSED, MakeSocks, SocksRequest
 from tests.support.threads import WAIT, together
 
+pytestmark = pytest.mark.extra("socks")
 PROMPT = 3.0  # seconds: far below WAIT, with room for a busy machine
 SCHEMES = ("socks4", "socks4a", "socks5", "socks5h")
 schemes = pytest.mark.parametrize("scheme", SCHEMES)
