@@ -31,6 +31,8 @@ CANCEL = 8
 GZIP = {"content-encoding": "gzip"}
 #: Of a page: text that compresses well.
 TEXT = b"".join(b"line %d of a page\n" % number for number in range(20_000))
+#: Once: gzip writes the time into it.
+COMPRESSED = gzip.compress(TEXT)
 
 
 def frames(*sizes_or_frames: bytes, headers: dict[str, str] | None = None) -> Callable[[Any], None]:
@@ -194,7 +196,7 @@ def test_decoding_is_on_by_default(
 
 
 def test_frames_as_they_were_sent(session: requests.Session, peer: StartPeer) -> None:
-    sent = pieces_of(gzip.compress(TEXT), 700)
+    sent = pieces_of(COMPRESSED, 700)
     raw = get(session, peer(frames(*sent, headers=GZIP)).url)
     assert without_the_last_frame(list(raw.read_chunked(decode_content=False))) == sent
 
@@ -316,7 +318,7 @@ def test_reading_goes_on_after_a_break(session: requests.Session, peer: StartPee
 
 def test_undecoded_after_decoded_is_refused(session: requests.Session, peer: StartPeer) -> None:
     """As by urllib3's other methods: the decoder has part of a frame."""
-    sent = pieces_of(gzip.compress(TEXT), 1000)
+    sent = pieces_of(COMPRESSED, 1000)
     raw = get(session, peer(frames(*sent, headers=GZIP)).url)
     next(raw.read_chunked())
     with pytest.raises(RuntimeError, match="decode_content=False"):
@@ -439,8 +441,7 @@ def chunked(conn: Http1Connection) -> None:
         200,
         {"Transfer-Encoding": "chunked", "Content-Encoding": "gzip"},
         b"".join(
-            b"%x\r\n%s\r\n" % (len(chunk), chunk)
-            for chunk in [*pieces_of(gzip.compress(TEXT), 5000), b""]
+            b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in [*pieces_of(COMPRESSED, 5000), b""]
         ),
     )
 
@@ -454,7 +455,7 @@ def test_http1_gives_the_chunks(
     if decode_content:
         assert b"".join(items) == TEXT
     else:
-        assert items == pieces_of(gzip.compress(TEXT), 5000)
+        assert items == pieces_of(COMPRESSED, 5000)
 
 
 def test_http1_without_chunks(session: requests.Session, peer: StartPeer) -> None:
