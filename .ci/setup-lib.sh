@@ -57,17 +57,20 @@ stop_service() {
     fi
 }
 
-# make_venv FOLDER REQUIREMENT: installs again only when setup.cfg has changed since.
+# make_venv FOLDER REQUIREMENT [REQUIREMENT...]: the first is of the checkout. Installs again only
+# when setup.cfg has changed since.
 make_venv() {
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
         die "Python 3.10 or newer is needed; python3 is $(python3 --version 2>&1)"
-    if [ -e "$1/installed" ] && [ "$1/installed" -nt setup.cfg ] && "$1/bin/python" -c ''; then
+    if [ -n "$(find "$1/installed" -newer setup.cfg 2>/dev/null)" ] && "$1/bin/python" -c ''; then
         return 0
     fi
     say "installing requests_h2 into $1"
-    quietly python3 -m venv "$1"
-    quietly "$1/bin/python" -m pip install --disable-pip-version-check --use-pep517 -e "$2"
-    touch "$1/installed"
+    folder=$1
+    shift
+    quietly python3 -m venv "$folder"
+    quietly "$folder/bin/python" -m pip install --disable-pip-version-check --use-pep517 -e "$@"
+    touch "$folder/installed"
 }
 
 # Run a command in silence; when it fails, show what it said.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import os
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
@@ -17,6 +18,8 @@ from tests.support.servers import Document, Server
 
 #: The engines the wire tests run on.
 ENGINES: tuple[str, ...] = ("h2", "nghttp2")
+#: Whatever may have come with an extra, by the names of distributions.
+EXTRAS = ("backports.zstd", "brotli", "brotlicffi", "hypercorn", "ngh2", "PySocks", "zstandard")
 
 _ENVIRONMENT = (
     "REQUESTS_CA_BUNDLE",
@@ -134,3 +137,36 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     # Here and not beside the soak: pytest takes options from the folders it starts with only.
     parser.addoption("--soak-seconds", type=float, default=100.0, help="time for the soak")
     parser.addoption("--soak-seed", type=int, default=1, help="the soak's first seed")
+    parser.addoption(
+        "--without-extras",
+        action="store_true",
+        help="the package has none of its extras here: leave out what needs one",
+    )
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if session.config.getoption("--without-extras"):
+        names = {each.name.lower() for each in importlib.metadata.distributions()}
+        here = [name for name in EXTRAS if name.lower() in names]
+        if here:
+            raise pytest.UsageError(f"--without-extras, but there is {', '.join(here)}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # By the option and not by what can be imported: in every other run a test whose package is
+    # missing fails.
+    if config.getoption("--without-extras"):
+        kept: list[pytest.Item] = []
+        out: list[pytest.Item] = []
+        for item in items:
+            (out if needs_extra(item) else kept).append(item)
+        items[:] = kept
+        config.hook.pytest_deselected(items=out)
+
+
+def needs_extra(item: pytest.Item) -> bool:
+    """It is marked so, or runs on the engine that is an extra."""
+    callspec = getattr(item, "callspec", None)
+    return item.get_closest_marker("extra") is not None or (
+        callspec is not None and callspec.params.get("engine") == "nghttp2"
+    )

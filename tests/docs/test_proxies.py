@@ -24,7 +24,7 @@ def started(peer: StartPeer) -> Peer:
     return made
 
 
-@pytest.fixture(params=["http", "https", "socks5h"])
+@pytest.fixture(params=["http", "https", pytest.param("socks5h", marks=pytest.mark.extra("socks"))])
 def proxy(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "socks5h":
         with SocksServer() as socks:

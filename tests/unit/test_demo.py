@@ -23,6 +23,7 @@ def server() -> Iterator[DemoServer]:
         yield running
 
 
+@pytest.mark.extra("demo")
 def test_tour_shows_what_it_promises(capfd: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     out, err = capfd.readouterr()  # the server's process, too, has nothing to complain of
@@ -38,6 +39,7 @@ def test_tour_shows_what_it_promises(capfd: pytest.CaptureFixture[str]) -> None:
     assert "server received             {'theme': 'dark', 'user': 'ada'}" in out
 
 
+@pytest.mark.extra("demo")
 def test_tour_overrules_a_certificate_bundle_in_the_environment(
     server: DemoServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -46,6 +48,7 @@ def test_tour_overrules_a_certificate_bundle_in_the_environment(
         assert examples.ask(session, server.url, server.ca) == "HTTP/2, status 200"
 
 
+@pytest.mark.extra("demo")
 def test_fetch_reports_one_get(server: DemoServer, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([f"{server.url}/download?bytes=123456", "--cacert", server.ca]) == 0
     out, err = capsys.readouterr()
@@ -63,6 +66,7 @@ def test_fetch_reports_one_get(server: DemoServer, capsys: pytest.CaptureFixture
     assert report[3] == "  size      123,456 bytes"
 
 
+@pytest.mark.extra("demo")
 def test_fetch_shows_redirects_and_error_statuses(
     server: DemoServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -79,6 +83,7 @@ def unused_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.mark.extra("demo")
 def test_errors_are_one_line_and_status_1(
     server: DemoServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -100,9 +105,8 @@ def test_errors_are_one_line_and_status_1(
 def test_missing_extra_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    find_spec = importlib.util.find_spec
     monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "trustme" else find_spec(name)
+        importlib.util, "find_spec", lambda name: None if name == "trustme" else object()
     )
     assert main([]) == 1
     assert capsys.readouterr().err == (
@@ -119,6 +123,7 @@ def test_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None
     assert "usage: python -m requests_h2.demo" in "".join(capsys.readouterr())
 
 
+@pytest.mark.extra("demo")
 def test_server_stops_with_its_block() -> None:
     with demo_server() as running:
         port = int(running.url.rpartition(":")[2])

@@ -49,6 +49,7 @@ def test_the_names() -> None:
     assert ENGINES == ("auto", "h2", "nghttp2")
 
 
+@pytest.mark.extra("nghttp2")
 @pytest.mark.parametrize("wanted", ["auto", "nghttp2"])
 def test_nghttp2_where_it_is_installed(wanted: str) -> None:
     assert choose(wanted) == "nghttp2"
@@ -80,6 +81,7 @@ def test_nghttp2_by_name_names_the_extra(ask: Callable[[str], Any]) -> None:
         ask("nghttp2")
 
 
+@pytest.mark.extra("nghttp2")
 @pytest.mark.parametrize("version", ["0.2.9", "0.4.0", "1.0"])
 def test_a_version_outside_the_range(of_version: Callable[[str], None], version: str) -> None:
     of_version(version)
@@ -88,6 +90,7 @@ def test_a_version_outside_the_range(of_version: Callable[[str], None], version:
         choose("nghttp2")
 
 
+@pytest.mark.extra("nghttp2")
 @pytest.mark.parametrize("version", ["0.3.0", "0.3.17"])
 def test_a_version_in_the_range(of_version: Callable[[str], None], version: str) -> None:
     of_version(version)
@@ -100,11 +103,13 @@ def test_other_names_are_refused(name: Any) -> None:
         HTTP2Adapter(engine=name)
 
 
-def test_the_adapter_says_which_runs() -> None:
-    assert HTTP2Adapter().engine == "nghttp2"
+def test_the_adapter_says_which_runs(pytestconfig: pytest.Config) -> None:
+    bare = pytestconfig.getoption("--without-extras")
+    assert HTTP2Adapter().engine == ("h2" if bare else "nghttp2")
     assert HTTP2Adapter(engine="h2").engine == "h2"
 
 
+@pytest.mark.extra("nghttp2")
 def test_a_pickled_adapter_keeps_what_was_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     """What runs is chosen anew: it may be unpickled where nghttp2 is not installed."""
     pickled = {name: pickle.dumps(HTTP2Adapter(engine=name)) for name in ("auto", "h2", "nghttp2")}

@@ -19,6 +19,7 @@ from tests.fuzz.frames import (
 )
 from tests.support.engine_session import FIELDS, PROMISE, EngineSession, content
 
+pytestmark = pytest.mark.extra("nghttp2")
 MAX_STREAMS, INITIAL_WINDOW = 3, 4
 OK = b"\x88"
 

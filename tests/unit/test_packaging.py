@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 import requests_h2
 
 ROOT = Path(__file__).resolve().parents[2]
+USERS_EXTRAS = ("brotli", "zstd", "socks", "nghttp2", "demo")
 SCRIPTS = ["docs/tour.sh", "tests/run.sh", ".ci/setup-lib.sh"]
 
 
@@ -55,9 +56,29 @@ def test_what_runs_here_satisfies_the_ranges(setup_cfg: configparser.ConfigParse
 
 def test_every_extra_of_a_user_is_tested(setup_cfg: configparser.ConfigParser) -> None:
     extras = setup_cfg["options.extras_require"]
-    tested = wanted(extras["test"])
-    for extra in ("brotli", "zstd", "socks", "nghttp2", "demo"):
+    tested = wanted(extras["test"]) | wanted(extras["test-tools"])
+    for extra in USERS_EXTRAS:
         assert wanted(extras[extra]) <= tested
+
+
+def test_ci_installs_the_lower_bounds(setup_cfg: configparser.ConfigParser) -> None:
+    extras = setup_cfg["options.extras_require"]
+    texts = [extras[extra] for extra in USERS_EXTRAS]
+    ranges = map(Requirement, lines("\n".join([setup_cfg["options"]["install_requires"], *texts])))
+    bounds = {
+        f"{each.name}=={bound.version}"
+        for each in ranges
+        for bound in each.specifier
+        if bound.operator == ">="
+    }
+    printed = subprocess.run(
+        [sys.executable, str(ROOT / ".ci/floors.py")],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert set(printed.stdout.split()) == bounds
 
 
 def wanted(text: str) -> set[tuple[str, str]]:

@@ -134,7 +134,11 @@ EXITS = {
     "chained": "try:\n    1 / 0\nexcept ZeroDivisionError as error:\n    raise KeyError from error",
     "no syntax": "print('x'\n",
     "own hook": "import sys\nsys.excepthook = lambda *about: print(about[:2])\n1 / 0",
-    "interrupt": "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nwhile True: pass",
+    # A shell has its background jobs ignore it, and their children inherit that.
+    "interrupt": (
+        "import os, signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "os.kill(os.getpid(), signal.SIGINT)\nwhile True: pass"
+    ),
     "killed": "import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\nwhile True: pass",
 }
 

@@ -631,6 +631,7 @@ def socks(monkeypatch: pytest.MonkeyPatch) -> Iterator[SocksServer]:
         yield server
 
 
+@pytest.mark.extra("socks")
 def test_a_socks_proxy(examine: Examine, peer: StartPeer, socks: SocksServer) -> None:
     lines = examine(peer(serve(answer)).url)
     assert failures(lines) == []
@@ -639,6 +640,7 @@ def test_a_socks_proxy(examine: Examine, peer: StartPeer, socks: SocksServer) ->
     assert socks.accepted == 1
 
 
+@pytest.mark.extra("socks")
 def test_the_certificate_behind_a_socks_proxy(
     examine: Examine, peer: StartPeer, socks: SocksServer, certs: Certificates
 ) -> None:
@@ -647,6 +649,7 @@ def test_the_certificate_behind_a_socks_proxy(
     assert line.startswith("!! certificate: expired")
 
 
+@pytest.mark.extra("socks")
 def test_a_socks_proxy_that_is_not_there(examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", f"socks5h://user:{SECRET}@127.0.0.1:{unused_port()}")
     assert fault(examine("https://127.0.0.1")).startswith("!! proxy: refused")

@@ -186,7 +186,13 @@ UNUSABLE: dict[str, Expected] = {
 }
 
 
-@pytest.mark.parametrize("url", list(UNUSABLE))
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param(url, marks=[pytest.mark.extra("socks")] if url.startswith("socks") else [])
+        for url in UNUSABLE
+    ],
+)
 @pytest.mark.parametrize("http2", [True, "required", False])
 def test_an_unusable_setting_raises(
     make_session: MakeSession, peer: StartPeer, url: str, http2: Any

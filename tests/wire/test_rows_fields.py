@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 import requests
 from hyperframe.frame import ContinuationFrame, DataFrame, HeadersFrame, RstStreamFrame
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
 
 from tests.support.channel import Closed
 from tests.support.peer import MakeSession, Peer, PeerConnection, Request, StartPeer, serve
@@ -692,6 +695,12 @@ def test_057_host_header_is_the_authority(session: requests.Session, peer: Start
     assert started.server_names == ["localhost"]
 
 
+def as_requests_has_it(path: str) -> str:
+    """What it asks for: older ones leave only one of the slashes that a path begins with."""
+    prepared = requests.Request("GET", f"https://localhost{path}").prepare()
+    return HTTPAdapter().request_url(prepared, {})
+
+
 URLS = [
     ("https://localhost", "localhost", "/"),
     ("https://localhost:443/a", "localhost", "/a"),
@@ -701,7 +710,7 @@ URLS = [
     ("https://[::1]:8443/p#part", "[::1]:8443", "/p"),
     ("https://user:secret@localhost/p?q#part", "localhost", "/p?q"),
     ("https://user@localhost:8443/#", "localhost:8443", "/"),
-    ("https://localhost//double//", "localhost", "//double//"),
+    ("https://localhost//double//", "localhost", as_requests_has_it("//double//")),
 ]
 
 
@@ -879,8 +888,23 @@ def test_059_empty_host(refused: Refused) -> None:
 
 
 @pytest.mark.parametrize("host", ["a\r\nb", "a\0b", "a b"])
-def test_059_hosts_in_urls(refused: Refused, host: str) -> None:
-    refused(url=f"https://{host}/", error=requests.exceptions.InvalidURL)
+def test_059_hosts_in_urls(refused: Refused, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """urllib3 refuses the URL; an older one looks up the escaped name, which nobody has."""
+
+    def look_up(name: Any, *args: Any, **kwargs: Any) -> Any:
+        if "%" in name:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return found(name, *args, **kwargs)
+
+    found = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    url = f"https://{host}/"
+    error: type[Exception] = requests.ConnectionError
+    try:
+        parse_url(url)
+    except LocationParseError:
+        error = requests.exceptions.InvalidURL
+    refused(url=url, error=error)
 
 
 @pytest.mark.parametrize("length", ["2", "4", "0", "-1", "abc", "3, 3", "", "+3", "0x3", "\uff13"])

@@ -15,6 +15,7 @@ from tests.support.peer import MakeSession, Request, StartPeer, serve
 from tests.support.socks import REFUSED, MakeSocks, SocksRequest
 from tests.support.threads import PROMPT, WAIT, together
 
+pytestmark = pytest.mark.extra("socks")
 SCHEMES = ("socks4", "socks4a", "socks5", "socks5h")
 schemes = pytest.mark.parametrize("scheme", SCHEMES)
 

@@ -644,7 +644,10 @@ def test_an_error_of_the_connections_manager(
 ) -> None:
     """It fails the stream whose reader asked, and loses nothing of the connection's window."""
 
+    asked = threading.Event()
+
     def fail(self: FlowControlManager, *arguments: int) -> int:
+        asked.set()
         if self.stream_id:
             return arguments[0] if arguments else 0
         if broken == "answer":
@@ -666,13 +669,16 @@ def test_an_error_of_the_connections_manager(
 
     def late() -> Iterator[bytes]:
         yield b"x"
-        time.sleep(0.01)
+        yield b"y"  # the peer looks one piece ahead
+        if broken == "blocked":  # a reader whom everything awaits never is
+            assert asked.wait(WAIT)
         yield bytes(50_000)
 
     started = peer(serve(lambda request: (200, {}, late())))
     session = make_session(window_manager=manager)
     error = requests.exceptions.ChunkedEncodingError if broken == "answer" else ZeroDivisionError
     for _ in range(4 * SMALL_WINDOW // 50_000):
+        asked.clear()
         if engine == "nghttp2":
             session.get(started.url, timeout=WAIT)
         else:
