@@ -75,10 +75,6 @@ def test_the_readme_is_what_it_promises() -> None:
     for command in ("sh docs/tour.sh", "sh tests/run.sh"):
         assert f"\n    {command}\n" in readme
         assert (ROOT / command.removeprefix("sh ")).exists()
-    blocks = re.findall(r"^\.\. code-block:: python\n\n((?:    .*\n|\n)+)", readme, re.M)
-    assert blocks
-    for block in blocks:
-        compile(re.sub(r"^    ", "", block, flags=re.M), "README.rst", "exec")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
