@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+import re
 import ssl
 import threading
 import weakref
 from typing import Any, Literal, TypeVar
 
 import requests
+import urllib3
 from requests.adapters import DEFAULT_POOLBLOCK, DEFAULT_POOLSIZE, DEFAULT_RETRIES, HTTPAdapter
 from urllib3 import PoolManager, Retry
 from urllib3.exceptions import LocationParseError, LocationValueError
@@ -66,6 +68,9 @@ class HTTP2Adapter(HTTPAdapter):
         keeps its size.
     :param initial_window_size: octets that a server may send on a new stream, 1 to 2**31-1. Below
         16 MiB the window grows while its reader keeps up, unless ``window_manager`` says otherwise.
+    :raises ImportError: for an engine that is not installed, or when urllib3-future, which comes
+        with niquests, is there in the place of urllib3.
+    :raises ValueError, TypeError: for options that are none of these.
     """
 
     def __init__(
@@ -87,6 +92,7 @@ class HTTP2Adapter(HTTPAdapter):
         window_manager: WindowManager | None = None,
         initial_window_size: int = STREAM_WINDOW,
     ) -> None:
+        _require_urllib3()
         register_events()
         self._options = Options(
             http2=http2,
@@ -318,3 +324,16 @@ class HTTP2Adapter(HTTPAdapter):
                 stock=stock,
             ),
         }
+
+
+def _require_urllib3() -> None:
+    """urllib3-future takes the name urllib3, and has other methods behind it. It tells itself apart
+    by versions whose third number is 900 or above.
+    """
+    version: str = urllib3.__version__  # type: ignore[attr-defined]  # not in its __all__
+    number = re.match(r"[0-9]+\.[0-9]+\.([0-9]+)", version)
+    if number is not None and int(number[1]) >= 900:
+        raise ImportError(
+            f"requests_h2 needs urllib3, and urllib3-future {version} is installed in "
+            "its place, as niquests does it; install the two in environments of their own"
+        )

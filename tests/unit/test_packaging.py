@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import pytest
+import urllib3
 from packaging.requirements import Requirement
 
 import requests_h2
@@ -109,3 +110,18 @@ def test_importing_starts_nothing() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("number", ["2.25.904", "2.25.904.dev1"])
+def test_what_takes_the_place_of_urllib3_is_refused(
+    number: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(urllib3, "__version__", number)
+    with pytest.raises(ImportError, match="urllib3-future"):
+        requests_h2.HTTP2Adapter()
+
+
+def test_urllib3_is_taken_whatever_its_version_looks_like(monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in ("2.8.0", "2.899.12", "3.0.dev1", "unknown"):
+        monkeypatch.setattr(urllib3, "__version__", number)
+        requests_h2.HTTP2Adapter().close()
