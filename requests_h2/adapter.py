@@ -203,7 +203,13 @@ class HTTP2Adapter(HTTPAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> requests.Response:
-        """As ``HTTPAdapter.send``. What a request body's iterator raises comes out unchanged."""
+        """As ``HTTPAdapter.send``.
+
+        :param timeout: seconds, a pair of them for connecting and for each wait for the server, or
+            ``urllib3.Timeout``; ``None`` for no limit. To wait for a free stream is to connect.
+        :raises requests.exceptions.RequestException: and nothing else, but for what a body's
+            iterator, a hook or a window manager raises, which comes out unchanged.
+        """
         if self._options.required and (request.url or "").lower().startswith("http://"):
             raise requests.exceptions.ConnectionError(
                 'http2="required", but HTTP/2 needs TLS: the URL is http://', request=request

@@ -34,8 +34,13 @@ def lines(text: str) -> list[str]:
 
 def test_version_is_a_plain_literal() -> None:
     # setuptools then reads it without importing the package, whose dependencies a build lacks.
-    source = (ROOT / "requests_h2/__init__.py").read_text(encoding="utf-8")
+    source = Path(requests_h2.__file__).read_text(encoding="utf-8")
     assert re.search(rf'^__version__ = "{re.escape(requests_h2.__version__)}"$', source, re.M)
+
+
+def test_the_changelog_has_the_version() -> None:
+    changelog = (ROOT / "docs/changelog.rst").read_text(encoding="utf-8")
+    assert re.search(rf"^{re.escape(requests_h2.__version__)} \(.+\)\n-+\n", changelog, re.M)
 
 
 def test_installed_metadata_agrees() -> None:
