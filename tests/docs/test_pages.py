@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -45,3 +46,11 @@ def test_blocks_are_python(page: str) -> None:
 def test_every_page_is_in_the_index(page: str) -> None:
     index = (ROOT / "docs/index.rst").read_text(encoding="utf-8")
     assert page == "index.rst" or f"<{page}>`_" in index
+
+
+@pytest.mark.parametrize("page", [*NAMES, "../README.rst"])
+def test_links_lead_somewhere(page: str) -> None:
+    """In a checkout; Sphinx checks those of the pages, too."""
+    path = ROOT / "docs" / page
+    links = re.findall(r"<([\w./]+\.\w+)>`_", path.read_text(encoding="utf-8"))
+    assert [link for link in links if not (path.parent / link).exists()] == []

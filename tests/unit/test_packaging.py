@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
 
 import pytest
@@ -51,6 +51,13 @@ def test_installed_metadata_agrees() -> None:
     assert installed == requests_h2.__version__
     names = {Requirement(line).name for line in requires("requests-http2") or []}
     assert {"requests", "urllib3", "h2", "hpack", "certifi", "hypercorn", "trustme"} <= names
+
+
+def test_the_description_links_to_nothing_of_the_checkout() -> None:
+    """PyPI has no files that a relative link could lead to."""
+    description = metadata("requests-http2").json["description"]
+    assert "Two commands" in description
+    assert re.findall(r"<(?!https?:)[^<>]+>`_", description) == []
 
 
 def test_what_runs_here_satisfies_the_ranges(setup_cfg: configparser.ConfigParser) -> None:
