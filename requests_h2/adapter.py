@@ -6,12 +6,14 @@ import copy
 import dataclasses
 import functools
 import os
+import re
 import ssl
 import threading
 import weakref
 from typing import Any, Literal, TypeVar
 
 import requests
+import urllib3
 from requests.adapters import DEFAULT_POOLBLOCK, DEFAULT_POOLSIZE, DEFAULT_RETRIES, HTTPAdapter
 from urllib3 import PoolManager, Retry
 from urllib3.exceptions import LocationParseError, LocationValueError
@@ -78,6 +80,8 @@ class HTTP2Adapter(HTTPAdapter):
     :param uds: the path of a Unix domain socket, ``str`` or ``os.PathLike``, that all connections
         go to, whatever host the URL names. Proxies of the environment are ignored; any other raises
         ``requests.exceptions.ProxyError``.
+    :raises ImportError: for an engine that is not installed, or when urllib3-future, which comes
+        with niquests, is there in the place of urllib3.
     :raises ValueError, TypeError: for options that have no meaning.
     """
 
@@ -103,6 +107,7 @@ class HTTP2Adapter(HTTPAdapter):
         prior_knowledge: bool = False,
         uds: str | os.PathLike[str] | None = None,
     ) -> None:
+        _require_urllib3()
         register_events()
         self._options = Options(
             http2=http2,
@@ -242,7 +247,13 @@ class HTTP2Adapter(HTTPAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> requests.Response:
-        """As ``HTTPAdapter.send``. What a request body's iterator raises comes out unchanged."""
+        """As ``HTTPAdapter.send``.
+
+        :param timeout: seconds, a pair of them for connecting and for each wait for the server, or
+            ``urllib3.Timeout``; ``None`` for no limit. To wait for a free stream is to connect.
+        :raises requests.exceptions.RequestException: and nothing else, but for what a body's
+            iterator, a hook or a window manager raises, which comes out unchanged.
+        """
         known, uds = self._options.prior_knowledge, self._options.uds
         if self._options.required and not known and _is_http(request):
             raise requests.exceptions.ConnectionError(
@@ -379,3 +390,16 @@ class HTTP2Adapter(HTTPAdapter):
 
 def _is_http(request: requests.PreparedRequest) -> bool:
     return (request.url or "").lower().startswith("http://")
+
+
+def _require_urllib3() -> None:
+    """urllib3-future takes the name urllib3, and has other methods behind it. It tells itself apart
+    by versions whose third number is 900 or above.
+    """
+    version: str = urllib3.__version__  # type: ignore[attr-defined]  # not in its __all__
+    number = re.match(r"[0-9]+\.[0-9]+\.([0-9]+)", version)
+    if number is not None and int(number[1]) >= 900:
+        raise ImportError(
+            f"requests_h2 needs urllib3, and urllib3-future {version} is installed in "
+            "its place, as niquests does it; install the two in environments of their own"
+        )

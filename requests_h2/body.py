@@ -44,6 +44,7 @@ class BodyWithTrailers:
         return None if callable(self._trailers) else self._trailers
 
     def trailers(self) -> Trailers:
+        """Those to be sent, once the body was taken from the iterable."""
         return self._trailers() if callable(self._trailers) else self._trailers
 
 

@@ -35,6 +35,7 @@ def mount(
     :param adapter: ``None`` for a new ``HTTP2Adapter(**options)``. One that serves another session
         already is mounted as a twin, which shares its connections.
     :returns: the adapter that is mounted.
+    :raises TypeError: for options beside an adapter; else as :class:`HTTP2Adapter`.
     """
     if adapter is None:
         adapter = HTTP2Adapter(**options)
@@ -77,7 +78,7 @@ def install(**options: Any) -> Installation:
     one. What a subclass or its user mounts on ``https://`` afterwards wins, and so does what
     another patch of ``Session`` has put there. The last call counts. Thread-safe.
 
-    :param options: for :class:`HTTP2Adapter`, which may refuse them at once.
+    :param options: for :class:`HTTP2Adapter`, whose exceptions come out at once.
     :returns: a context manager, for those who want it: at the end of its block this call has not
         been made, and what was installed before or since is as it was.
     """

@@ -57,6 +57,7 @@ class PushedResponse:
 
     @property
     def url(self) -> str:
+        """The promised request's, with scheme and host."""
         return str(self.request.url)
 
     @property

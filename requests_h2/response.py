@@ -205,7 +205,9 @@ class InformationalResponse(NamedTuple):
     """A 1xx response that came before the final one (RFC 9110 section 15.2)."""
 
     status: int
+    """100 to 199, but not 101, which HTTP/2 does not have."""
     headers: HTTPHeaderDict
+    """Its fields; ``Link``, for one."""
 
 
 def informational_response(received: ResponseFields) -> InformationalResponse:

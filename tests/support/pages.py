@@ -12,12 +12,14 @@ A block has a name and a test of the same name in ``tests/docs``, in a module th
         done = example(peer(serve(...)).url, session=session)
         assert done["response"].status_code == 200
 
-``tests/docs/test_pages.py`` sees to it that no block is without a test. Blocks with
+``tests/docs/test_pages.py`` sees to it that no block is without a test. The pages are those of
+``docs`` and ``README.rst``, whose names are relative to ``docs``. Blocks with
 ``:class: hyper`` show the calls of hyper, which is not installed: they are only compiled.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import textwrap
 from collections.abc import Callable
@@ -79,3 +81,13 @@ def block(page: str, name: str) -> Block:
     """The block with that name."""
     (found,) = [each for each in blocks_of(page) if each.name == name]
     return found
+
+
+def extension(name: str) -> Any:
+    """A module of ``docs/_ext``, which is not on the path outside of Sphinx."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"docs/_ext/{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,9 @@ from pathlib import Path
 import pytest
 
 import requests_h2
+from tests.support.pages import extension
 
+rooms = extension("rooms")
 PACKAGE = Path(requests_h2.__file__).parent
 #: From the top down; a module imports from lower rows only.
 LAYERS = (
@@ -60,29 +61,11 @@ def module_name(path: Path) -> str:
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
-def imports_of(path: Path) -> set[str]:
-    """The modules of the package that a module imports by a relative import."""
-    found = set()
-    inside = path.relative_to(PACKAGE).parent.parts
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            base = inside[: len(inside) - (node.level - 1)]
-            names = [node.module] if node.module else [alias.name for alias in node.names]
-            found.update(".".join((*base, *name.split("."))) for name in names)
-    return found
-
-
-@pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_imports_point_downwards(path: Path) -> None:
-    name = module_name(path)
-    if name == "demo":
+@pytest.mark.parametrize("room", rooms.rooms_of(PACKAGE), ids=lambda room: room.name)
+def test_imports_point_downwards(room: rooms.Room) -> None:
+    if room.name == "demo":
         return  # a program on top: it may import what it likes
-    allowed = {other for other in RANK if RANK[other] > RANK[name] or (name, other) in PERMITTED}
-    assert imports_of(path) <= allowed
-
-
-#: They name these in annotations only.
-PERMITTED = {("lease", "pool"), ("promises", "stream")}
+    assert room.imports <= {other for other in RANK if RANK[other] > RANK[room.name]}
 
 
 def test_importing_starts_nothing() -> None:

@@ -7,10 +7,11 @@ import os
 import re
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
 
 import pytest
+import urllib3
 from packaging.requirements import Requirement
 
 import requests_h2
@@ -34,8 +35,13 @@ def lines(text: str) -> list[str]:
 
 def test_version_is_a_plain_literal() -> None:
     # setuptools then reads it without importing the package, whose dependencies a build lacks.
-    source = (ROOT / "requests_h2/__init__.py").read_text(encoding="utf-8")
+    source = Path(requests_h2.__file__).read_text(encoding="utf-8")
     assert re.search(rf'^__version__ = "{re.escape(requests_h2.__version__)}"$', source, re.M)
+
+
+def test_the_changelog_has_the_version() -> None:
+    changelog = (ROOT / "docs/changelog.rst").read_text(encoding="utf-8")
+    assert re.search(rf"^{re.escape(requests_h2.__version__)} \(.+\)\n-+\n", changelog, re.M)
 
 
 def test_installed_metadata_agrees() -> None:
@@ -46,6 +52,13 @@ def test_installed_metadata_agrees() -> None:
     assert installed == requests_h2.__version__
     names = {Requirement(line).name for line in requires("requests-http2") or []}
     assert {"requests", "urllib3", "h2", "hpack", "certifi", "hypercorn", "trustme"} <= names
+
+
+def test_the_description_links_to_nothing_of_the_checkout() -> None:
+    """PyPI has no files that a relative link could lead to."""
+    description = metadata("requests-http2").json["description"]
+    assert "Two commands" in description
+    assert re.findall(r"<(?!https?:)[^<>]+>`_", description) == []
 
 
 def test_what_runs_here_satisfies_the_ranges(setup_cfg: configparser.ConfigParser) -> None:
@@ -96,10 +109,6 @@ def test_the_readme_is_what_it_promises() -> None:
     for command in ("sh docs/tour.sh", "sh tests/run.sh"):
         assert f"\n    {command}\n" in readme
         assert (ROOT / command.removeprefix("sh ")).exists()
-    blocks = re.findall(r"^\.\. code-block:: python\n\n((?:    .*\n|\n)+)", readme, re.M)
-    assert blocks
-    for block in blocks:
-        compile(re.sub(r"^    ", "", block, flags=re.M), "README.rst", "exec")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -134,3 +143,18 @@ def test_importing_starts_nothing() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("number", ["2.25.904", "2.25.904.dev1"])
+def test_what_takes_the_place_of_urllib3_is_refused(
+    number: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(urllib3, "__version__", number)
+    with pytest.raises(ImportError, match="urllib3-future"):
+        requests_h2.HTTP2Adapter()
+
+
+def test_urllib3_is_taken_whatever_its_version_looks_like(monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in ("2.8.0", "2.899.12", "3.0.dev1", "unknown"):
+        monkeypatch.setattr(urllib3, "__version__", number)
+        requests_h2.HTTP2Adapter().close()
