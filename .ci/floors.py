@@ -1,6 +1,7 @@
 """The oldest release in each range that setup.cfg gives the package's users, as ``NAME==RELEASE``.
 
-Of what is required and of the extras; those of the developers (test, compat, lint) are no promise.
+Of what is required and of the extras; those of the developers (test, docs, lint and the like) are
+no promise.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import configparser
 import re
 from pathlib import Path
 
-DEVELOPERS = {"test", "test-tools", "compat", "lint"}
+DEVELOPERS = {"test", "test-tools", "compat", "docs", "release", "lint"}
 SETUP_CFG = Path(__file__).resolve().parents[1] / "setup.cfg"
 
 
