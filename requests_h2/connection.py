@@ -258,7 +258,7 @@ class Connection:
         self._slot_waiters.clear()
         self._given_up.clear()
         self._table.renew_after_fork()
-        self._news = self._table.changes.news
+        self._news = self._table.changes.news  # the parent tells what was in the old one
         _open_connections.discard(self)
 
     # -- the pump's owner ------------------------------------------------------------------------
