@@ -1,6 +1,6 @@
 """The oldest release in each range that setup.cfg gives the package's users, as ``NAME==RELEASE``.
 
-Of what is required and of the extras; those of the developers (test, compat, lint) are no promise.
+Of what is required and of the users' extras; those for developers are no promise.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import configparser
 import re
 from pathlib import Path
 
-DEVELOPERS = {"test", "test-tools", "compat", "lint"}
+EXTRAS = ("brotli", "zstd", "socks", "nghttp2", "demo")
 SETUP_CFG = Path(__file__).resolve().parents[1] / "setup.cfg"
 
 
@@ -17,8 +17,7 @@ def floors() -> list[str]:
     config = configparser.ConfigParser(interpolation=None)
     config.read(SETUP_CFG, encoding="utf-8")
     extras = config["options.extras_require"]
-    texts = [config["options"]["install_requires"]]
-    texts += [extras[extra] for extra in extras if extra not in DEVELOPERS]
+    texts = [config["options"]["install_requires"], *(extras[extra] for extra in EXTRAS)]
     ranges = re.findall(r"^([\w.-]+)>=([\w.]+)", "\n".join(texts), re.M)
     return [f"{name}=={floor}" for name, floor in ranges]
 
