@@ -325,8 +325,9 @@ class HTTP2Adapter(HTTPAdapter):
             raise requests.exceptions.InvalidURL(error, request=request) from error
         if not isinstance(pool, HTTP2ConnectionPool) or not pool.multiplexes:
             raise requests.exceptions.ConnectionError(
-                f"{url}: PING needs HTTP/2, which is not spoken to http:// URLs without "
-                "prior_knowledge=True, through forwarding proxies and with http2=False",
+                f"{url}: PING needs HTTP/2, which is spoken to https:// URLs and, with "
+                "prior_knowledge=True, to http:// URLs; not through forwarding proxies and not "
+                "with http2=False",
                 request=request,
             )
         request.body = body = PingBody()  # type: ignore[assignment]  # the pool knows it

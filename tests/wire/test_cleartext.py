@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
-import multiprocessing
+import pathlib
 import pickle
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -34,6 +36,7 @@ from tests.support.threads import WAIT, background, together
 PROTOCOL_ERROR, REFUSED_STREAM, HTTP_1_1_REQUIRED = 1, 7, 13
 PROMPT = 3.0  # seconds: far below WAIT, with room for a busy machine
 MIB = 2**20
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def answer(request: Request) -> Any:
@@ -348,25 +351,34 @@ def test_an_early_close_ends_the_stream_only(prior: MakeSession, h2c: StartPeer)
     assert started.accepted == 1
 
 
-def test_a_forked_child_dials_for_itself(prior: MakeSession, h2c: StartPeer) -> None:
-    started, session = h2c(ordinary), prior()
-    assert session.get(started.url, timeout=WAIT).raw.version == 20
-    forking = multiprocessing.get_context("fork")
-    ours, theirs = forking.Pipe()
+FORKING = """
+import os, sys
+import requests
+import requests_h2
 
-    def child() -> None:
-        theirs.send(session.get(started.url + "/child", timeout=WAIT).text)
-        session.close()
+url, engine = sys.argv[1:]
+session = requests.Session()
+session.trust_env = False
+session.mount("http://", requests_h2.HTTP2Adapter(prior_knowledge=True, engine=engine))
+assert session.get(url + "/before", timeout=10).text == "/before"
+child = os.fork()
+if child == 0:
+    assert session.get(url + "/child", timeout=10).text == "/child"
+    sys.exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert session.get(url + "/after", timeout=10).text == "/after"
+"""
 
-    process = forking.Process(target=child)
-    process.start()
-    assert ours.poll(WAIT)
-    assert ours.recv() == "/child"
-    process.join(WAIT)
-    assert process.exitcode == 0
-    assert session.get(started.url + "/parent", timeout=WAIT).text == "/parent"
-    assert started.accepted == 2
-    assert [request.path for request in started.connection(0).requests] == ["/", "/parent"]
+
+def test_a_forked_child_dials_for_itself(h2c: StartPeer, engine: str) -> None:
+    started = h2c(ordinary)
+    program = [sys.executable, "-c", FORKING, started.url, engine]
+    done = subprocess.run(
+        program, cwd=ROOT, capture_output=True, text=True, timeout=WAIT, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    parent, child = ([request.path for request in each.requests] for each in started.connections)
+    assert (parent, child) == (["/before", "/after"], ["/child"])
 
 
 # -- PING ----------------------------------------------------------------------------------
