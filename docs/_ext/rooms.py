@@ -40,11 +40,11 @@ def imports_of(path: Path, package: Path) -> set[str]:
     for node in _running(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
             base = inside[: len(inside) + 1 - node.level] if node.level else ()
-            module = (*base, *(node.module or "").split("."))
-            names = [".".join(filter(None, module))]
-            if node.module is None or node.module == package.name:
-                names = [f"{names[0]}.{alias.name}" for alias in node.names]
-            found.update(names)
+            module = ".".join((*base, *filter(None, (node.module or "").split("."))))
+            if (package.parent / module.replace(".", "/")).is_dir():
+                found.update(f"{module}.{alias.name}" for alias in node.names)
+            else:
+                found.add(module)
     own = f"{package.name}."
     return {name.removeprefix(own) for name in found if name.startswith(own)}
 

@@ -27,7 +27,7 @@ def package(tmp_path: Path) -> Path:
         "middle.py": (
             "from typing import TYPE_CHECKING\n"
             "if TYPE_CHECKING:\n    from .top import y\n"
-            "def later():\n    from .cellar.bottom import z\n"
+            "def later():\n    from .cellar import bottom\n"
         ),
         "cellar/__init__.py": "",
         "cellar/bottom.py": '"""The bottom,\nbelow all."""\nimport os\n',
