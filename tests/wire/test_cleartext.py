@@ -490,6 +490,7 @@ def test_https_goes_through_the_proxy_as_ever(
     assert proxy.accepted == 1
 
 
+@pytest.mark.extra("socks")
 @pytest.mark.parametrize("scheme", ["socks4", "socks5", "socks5h"])
 def test_socks(prior: MakeSession, h2c: StartPeer, make_socks: MakeSocks, scheme: str) -> None:
     started, socks, session = h2c(ordinary), make_socks(), prior()
@@ -502,6 +503,7 @@ def test_socks(prior: MakeSession, h2c: StartPeer, make_socks: MakeSocks, scheme
     assert (socks.accepted, started.accepted) == (2, 1)
 
 
+@pytest.mark.extra("socks")
 def test_a_proxys_password_does_not_get_to_the_server(
     prior: MakeSession, h2c: StartPeer, make_socks: MakeSocks
 ) -> None:
