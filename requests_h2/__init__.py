@@ -15,6 +15,7 @@ from __future__ import annotations
 from .adapter import HTTP2Adapter
 from .body import BodyWithTrailers
 from .flow_control import AdaptiveWindow, FlowControlManager
+from .inspection import ConnectionInfo, GoAway, OpenConnection
 from .install import install, mount, uninstall
 from .push import PushedResponse, get_pushes
 from .response import InformationalResponse
@@ -22,9 +23,12 @@ from .response import InformationalResponse
 __all__ = [
     "AdaptiveWindow",
     "BodyWithTrailers",
+    "ConnectionInfo",
     "FlowControlManager",
+    "GoAway",
     "HTTP2Adapter",
     "InformationalResponse",
+    "OpenConnection",
     "PushedResponse",
     "__version__",
     "get_pushes",

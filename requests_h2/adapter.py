@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 import requests
 import urllib3
 from requests.adapters import DEFAULT_POOLBLOCK, DEFAULT_POOLSIZE, DEFAULT_RETRIES, HTTPAdapter
-from urllib3 import PoolManager, Retry
+from urllib3 import HTTPResponse, PoolManager, Retry
 from urllib3.exceptions import LocationParseError, LocationValueError
 
 from .cleartext import CleartextPool
@@ -24,6 +24,7 @@ from .exceptions import CallerError, HTTP2RequiredError
 from .exchange import Exchange, register_events
 from .flow_control import STREAM_WINDOW, WindowManager
 from .fork import renew_in_children
+from .inspection import OpenConnection, Register
 from .options import Options
 from .pool import HTTP2ConnectionPool, PingBody, SecurePool
 from .proxy_settings import keep_password_back, without_environment
@@ -126,6 +127,7 @@ class HTTP2Adapter(HTTPAdapter):
         )
         self._engine = choose(engine)
         self._ssl_context = ssl_context
+        self._register = Register()
         self._session: weakref.ref[requests.Session] | None = None
         self._manager_lock = threading.RLock()
         # By name: the next in line may be another adapter that we are combined with.
@@ -148,6 +150,7 @@ class HTTP2Adapter(HTTPAdapter):
         self._options = state["_options"]
         self._engine = choose(self._options.engine)
         self._ssl_context = state["_ssl_context"]
+        self._register = Register()
         self._session = None
         self._manager_lock = threading.RLock()
         super().__setstate__(state)
@@ -185,6 +188,7 @@ class HTTP2Adapter(HTTPAdapter):
     def renew_after_fork(self) -> None:
         """In a forked child: free the locks that another thread of the parent may have held."""
         self._manager_lock = threading.RLock()
+        self._register.renew_after_fork()
         for manager in (self.poolmanager, *self.proxy_manager.values()):
             manager.pools.lock = threading.RLock()
 
@@ -291,7 +295,20 @@ class HTTP2Adapter(HTTPAdapter):
             if raw.reader.connection.pushing.allowed:
                 raw.pushes = Pushes(self, exchange, response, raw.reader)
                 raw.pushes.surface()
+        elif isinstance(raw, HTTPResponse) and not hasattr(raw, "connection_info"):
+            # The pool knows more where HTTP/2 was on offer; this is urllib3's own.
+            info = self._register.of_http1(raw._connection, raw.version_string)
+            raw.connection_info = info  # type: ignore[attr-defined]
         return response
+
+    def connections(self) -> list[OpenConnection]:
+        """The connections that are open now, in the order in which they were made.
+
+        Those over HTTP/2 until they are closed, also when they only finish what they have. Those
+        over HTTP/1.1 from their first response on, as long as this side keeps them open. Nothing is
+        sent or received for it.
+        """
+        return self._register.open_connections()
 
     def ping(
         self,
@@ -378,11 +395,12 @@ class HTTP2Adapter(HTTPAdapter):
         while isinstance(stock, functools.partial) and "stock" in stock.keywords:
             stock = stock.keywords["stock"]  # the manager is another adapter's too
         options = dataclasses.replace(self._options, engine=self._engine)
+        ours: dict[str, Any] = {"options": options, "register": self._register, "stock": stock}
         made = stock
         if scheme == "https" and options.http2 is not False:
-            made = functools.partial(SecurePool, options=options, stock=stock)
+            made = functools.partial(SecurePool, **ours)
         elif scheme == "http" and options.prior_knowledge:
-            made = functools.partial(CleartextPool, options=options, stock=stock)
+            made = functools.partial(CleartextPool, **ours)
         if options.uds is not None:
             made = functools.partial(unix_pool, stock=made, uds=options.uds)
         return made

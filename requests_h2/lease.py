@@ -50,6 +50,8 @@ class Lease:
         self.connection: Connection | None = None
         self.stream: Stream | None = None
         self.read_timeout: float | None = None
+        self.replays = 0
+        """How often the request was sent again."""
         self._upload: Upload | None = None
         self._reserved = False
 
@@ -179,6 +181,7 @@ class Lease:
             enforce_content_length=enforce_content_length,
         )
         response.pushed = not stream.id % 2
+        response.replays = self.replays
         return response
 
     def wait_for_adopted(self, promise: Promise) -> bool:

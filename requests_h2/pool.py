@@ -19,6 +19,7 @@ from urllib3.util.retry import Retry
 from .exceptions import FaultKind, HTTP2RequiredError, StreamFault, to_urllib3
 from .fields import Headers, RequestTarget, asks_to_close
 from .fork import renew_in_children
+from .inspection import Register
 from .lease import Lease
 from .options import Options
 from .origin import Origin
@@ -54,6 +55,7 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
     above, on the same socket. How it is found out is the affair of the classes below.
 
     :param options: with the engine "h2" or "nghttp2".
+    :param register: where connections are noted, for those who inspect them.
     :param stock: the class that this one stands for (SOCKS has one of its own).
     :param maxsize: HTTP/2 connections at most, and what urllib3 means by it over HTTP/1.1.
     """
@@ -64,6 +66,7 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
         port: int | None = None,
         *,
         options: Options,
+        register: Register,
         stock: Any,
         maxsize: int = 1,
         **kwargs: Any,
@@ -80,7 +83,8 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
             self.proxy.port,
         )
         self._reaches = self.proxy is None or (self._tunnels and not itself)
-        self._origin = Origin(options, max_connections=maxsize)
+        self._register = register
+        self._origin = Origin(options, register, max_connections=maxsize)
         renew_in_children(self)
 
     @property
@@ -227,6 +231,7 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
         http1 = conn.http1
         assert http1 is not None
         holder = None if response_conn is None else http1
+        begun_at = time.monotonic()
         answer: Any = super()._make_request(
             http1, method, url, body, headers, retries, timeout, chunked, holder, **options
         )
@@ -234,6 +239,9 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
             conn.http1 = None  # the response gives it back
         # What HTTP2Response has, so that nobody has to ask which it is.
         answer.trailers, answer.informational, answer.pushed = HTTPHeaderDict(), [], False
+        answer.connection_info = self._register.of_http1(
+            http1, answer.version_string, time.monotonic() - begun_at, conn.replays
+        )
         return answer
 
     def _ping(self, lease: Lease, url: str, timeout: Timeout) -> float:
@@ -290,6 +298,7 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
                 log.debug("%s; %s %s is sent again", fault.message, method, url)
                 if fault.kind is FaultKind.HTTP_1_1_REQUIRED:
                     self._origin.use_http1_only(fault)
+                lease.replays += 1
             time.sleep(pause)
             if not self._origin.bind(self, lease, timeout):
                 return None

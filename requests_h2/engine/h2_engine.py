@@ -31,6 +31,7 @@ from ..flow_control import MAX_WINDOW
 from .base import (
     ASSUMED_CONCURRENT_STREAMS,
     DEFAULT_WINDOW,
+    FRAME_HEADER,
     MAX_FRAME_SIZE,
     ConnectionFailed,
     DataReceived,
@@ -116,6 +117,10 @@ class H2Engine(Engine):
         return ASSUMED_CONCURRENT_STREAMS if limit is None else limit
 
     @property
+    def send_window(self) -> int:
+        return self._send_window
+
+    @property
     def max_header_list_size(self) -> int | None:
         return self._h2.remote_settings.max_header_list_size
 
@@ -125,17 +130,18 @@ class H2Engine(Engine):
 
     def open_stream(self, fields: Sequence[Field], end_stream: bool) -> int:
         stream_id = self._next_stream_id
-        self._send_block(stream_id, fields, end_stream)
+        size = self._send_block(stream_id, fields, end_stream)
         self._next_stream_id += 2
-        self._streams[stream_id] = _Stream(
+        self._streams[stream_id] = stream = _Stream(
             not end_stream, self._h2.remote_settings.initial_window_size, self._stream_window
         )
+        stream.progress.bytes_sent = size
         return stream_id
 
-    def _send_block(self, stream_id: int, fields: Sequence[Field], end_stream: bool) -> None:
+    def _send_block(self, stream_id: int, fields: Sequence[Field], end_stream: bool) -> int:
         block = encode_fields(self._encoder, fields)
         limit = min(self._h2.max_outbound_frame_size, _MAX_FRAME_SENT)
-        self._frame_block(stream_id, block, limit, end_stream)
+        return self._frame_block(stream_id, block, limit, end_stream)
 
     def send_capacity(self, stream_id: int) -> int:
         stream = self._streams.get(stream_id)
@@ -153,6 +159,7 @@ class H2Engine(Engine):
             chunk = data[start : start + limit]
             last = end_stream and start + limit >= size
             self._frame(DATA, END_STREAM if last else 0, stream_id, chunk)
+            stream.progress.bytes_sent += FRAME_HEADER + len(chunk)
         if end_stream:
             stream.local_open = False
             self._close_if_done(stream_id, stream)
@@ -160,7 +167,7 @@ class H2Engine(Engine):
     def send_trailers(self, stream_id: int, fields: Sequence[Field]) -> None:
         stream = self._streams.get(stream_id)
         if stream is not None and stream.local_open:
-            self._send_block(stream_id, fields, end_stream=True)
+            stream.progress.bytes_sent += self._send_block(stream_id, fields, end_stream=True)
             stream.local_open = False
             self._close_if_done(stream_id, stream)
 
@@ -242,6 +249,7 @@ class H2Engine(Engine):
                     ErrorCode.FLOW_CONTROL_ERROR, f"DATA past the window of stream {stream_id}"
                 )
             stream.receive_window -= flow_size
+            stream.progress.bytes_received += flow_size + FRAME_HEADER * len(run.parts)
             self._events.append(DataReceived(*run))
             if ended:
                 self._end_remote(stream_id, stream)
@@ -283,6 +291,7 @@ class H2Engine(Engine):
         self._begin_block(frame, bytes(fragment))
 
     def _begin_block(self, frame: RawFrame, fragment: bytes) -> None:
+        self._count(frame)
         if frame.flags & END_HEADERS:
             self._block_received(frame, fragment)
         else:
@@ -294,11 +303,16 @@ class H2Engine(Engine):
             raise PeerError(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
         if len(self._fragments) > _MAX_CONTINUATIONS:
             raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "too many CONTINUATION frames")
+        self._count(frame)
         self._fragments.append(bytes(frame.payload))
         if frame.flags & END_HEADERS:
             block = b"".join(self._fragments)
             self._block, self._fragments = None, []
             self._block_received(first, block)
+
+    def _count(self, frame: RawFrame) -> None:
+        if (stream := self._streams.get(frame.stream_id)) is not None:
+            stream.progress.bytes_received += FRAME_HEADER + len(frame.payload)
 
     def _block_received(self, first: RawFrame, block: bytes) -> None:
         fields = self._decoder.decode_fields(block)
@@ -306,7 +320,9 @@ class H2Engine(Engine):
             self._fields_received(first, fields)
         elif promised_id := self._promised_id:
             window = self._h2.remote_settings.initial_window_size
-            self._streams[promised_id] = _Stream(False, window, self._stream_window, reserved=True)
+            stream = _Stream(False, window, self._stream_window, reserved=True)
+            self._streams[promised_id] = stream
+            self._promised_progress[promised_id] = stream.progress
             self._pushes.accepted_id = promised_id
             self._events.append(PushPromised(first.stream_id, promised_id, fields))
 

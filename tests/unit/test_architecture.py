@@ -30,7 +30,7 @@ LAYERS = (
     ("response",),
     ("body",),
     ("connection",),
-    ("keepalive", "pushing", "receiving", "sending"),
+    ("keepalive", "pushing", "receiving", "sending", "viewing"),
     ("managed_reading", "stream_table"),
     ("credit",),
     ("stream",),
@@ -48,7 +48,7 @@ LAYERS = (
     ("options", "receive_buffer"),
     ("exchange", "fields", "flow_control", "fork", "frame_sizes", "framewise", "outbound", "tls"),
     ("unix_socket",),
-    ("exceptions", "news", "proxy_settings", "timeouts"),
+    ("exceptions", "inspection", "news", "proxy_settings", "timeouts"),
 )
 RANK = {name: row for row, names in enumerate(LAYERS) for name in names}
 
