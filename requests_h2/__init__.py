@@ -18,9 +18,11 @@ from .flow_control import AdaptiveWindow, FlowControlManager
 from .inspection import ConnectionInfo, GoAway, OpenConnection
 from .install import install, mount, uninstall
 from .push import PushedResponse, get_pushes
+from .recorder import SECRET_HEADERS, Recording, record
 from .response import InformationalResponse
 
 __all__ = [
+    "SECRET_HEADERS",
     "AdaptiveWindow",
     "BodyWithTrailers",
     "ConnectionInfo",
@@ -30,10 +32,12 @@ __all__ = [
     "InformationalResponse",
     "OpenConnection",
     "PushedResponse",
+    "Recording",
     "__version__",
     "get_pushes",
     "install",
     "mount",
+    "record",
     "uninstall",
 ]
 

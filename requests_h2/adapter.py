@@ -21,7 +21,7 @@ from urllib3.exceptions import LocationParseError, LocationValueError
 from .cleartext import CleartextPool
 from .engine.choice import choose
 from .exceptions import CallerError, HTTP2RequiredError
-from .exchange import Exchange, register_events
+from .exchange import Exchange, Observer, register_events
 from .flow_control import STREAM_WINDOW, WindowManager
 from .fork import renew_in_children
 from .inspection import OpenConnection, Register
@@ -85,6 +85,8 @@ class HTTP2Adapter(HTTPAdapter):
         with niquests, is there in the place of urllib3.
     :raises ValueError, TypeError: for options that have no meaning.
     """
+
+    _observers: tuple[Observer, ...] = ()  # replaced as a whole, under _manager_lock
 
     def __init__(
         self,
@@ -258,17 +260,6 @@ class HTTP2Adapter(HTTPAdapter):
         :raises requests.exceptions.RequestException: and nothing else, but for what a body's
             iterator, a hook or a window manager raises, which comes out unchanged.
         """
-        known, uds = self._options.prior_knowledge, self._options.uds
-        if self._options.required and not known and _is_http(request):
-            raise requests.exceptions.ConnectionError(
-                'http2="required", but the URL is http://: HTTP/2 needs TLS, or '
-                "prior_knowledge=True",
-                request=request,
-            )
-        if known or uds is not None:
-            keep_password_back(request, proxies)
-        if uds is not None:
-            proxies = without_environment(request.url or "", proxies)
         options = {
             "stream": stream,
             "timeout": timeout,
@@ -277,6 +268,34 @@ class HTTP2Adapter(HTTPAdapter):
             "proxies": proxies,
         }
         exchange = Exchange(request, self._session, self._options.keeps_pushes, options)
+        observers = self._observers
+        if not observers:
+            return self._send(exchange)
+        exchange.notes = []
+        watches = [observer.watch(exchange) for observer in observers]
+        try:
+            response = self._send(exchange)
+        except BaseException as error:
+            for watch in watches:
+                watch.failed(error)
+            raise
+        for watch in watches:
+            watch.answered(response)
+        return response
+
+    def _send(self, exchange: Exchange) -> requests.Response:
+        request, options = exchange.request, exchange.options
+        known, uds = self._options.prior_knowledge, self._options.uds
+        if self._options.required and not known and _is_http(request):
+            raise requests.exceptions.ConnectionError(
+                'http2="required", but the URL is http://: HTTP/2 needs TLS, or '
+                "prior_knowledge=True",
+                request=request,
+            )
+        if known or uds is not None:
+            keep_password_back(request, options["proxies"])
+        if uds is not None:
+            options["proxies"] = without_environment(request.url or "", options["proxies"])
         before = exchange.enter()
         try:
             response = super().send(request, **options)
@@ -291,7 +310,7 @@ class HTTP2Adapter(HTTPAdapter):
             exchange.leave(before)
         raw = response.raw
         if isinstance(raw, HTTP2Response):
-            raw.wanted_whole = not stream
+            raw.wanted_whole = not exchange.streamed
             if raw.reader.connection.pushing.allowed:
                 raw.pushes = Pushes(self, exchange, response, raw.reader)
                 raw.pushes.surface()
@@ -347,8 +366,15 @@ class HTTP2Adapter(HTTPAdapter):
                 request=request,
             )
         request.body = body = PingBody()  # type: ignore[assignment]  # the pool knows it
-        # Not self.send, which subclasses make more of: this is no request.
-        HTTP2Adapter.send(self, request, timeout=timeout, verify=verify, cert=cert, proxies=proxies)
+        # Not self.send, which subclasses make more of and others observe: this is no request.
+        options = {
+            "stream": False,
+            "timeout": timeout,
+            "verify": verify,
+            "cert": cert,
+            "proxies": proxies,
+        }
+        self._send(Exchange(request, self._session, self._options.keeps_pushes, options))
         return body.round_trip
 
     def serving(self, session: requests.Session) -> HTTP2Adapter:
@@ -361,8 +387,19 @@ class HTTP2Adapter(HTTPAdapter):
             adapter = object.__new__(type(self))
             adapter.__dict__.update(self.__dict__)
             renew_in_children(adapter)
+            adapter._observers = ()
         adapter._session = weakref.ref(session)
         return adapter
+
+    def observe(self, observer: Observer) -> None:
+        """Let it watch every exchange that begins from now on, until :meth:`ignore`."""
+        with self._manager_lock:
+            self._observers = (*self._observers, observer)
+
+    def ignore(self, observer: Observer) -> None:
+        """Let it watch no more exchanges than those that have begun."""
+        with self._manager_lock:
+            self._observers = tuple(one for one in self._observers if one is not observer)
 
     def __enter__(self: _Adapter) -> _Adapter:
         return self

@@ -21,10 +21,11 @@ from urllib3.exceptions import TimeoutError as Urllib3TimeoutError
 from urllib3.util import Timeout
 from urllib3.util.ssl_match_hostname import CertificateError
 
+from . import notes
 from .connection import Connection
 from .engine.choice import engine_class
 from .exceptions import HTTP2RequiredError, StreamFault
-from .exchange import current_exchange
+from .exchange import current_exchange, note
 from .flow_control import CONNECTION_WINDOW
 from .fork import renew_in_children
 from .frame_log import logged
@@ -252,6 +253,7 @@ class Origin:
             raise LocationParseError(f"'{pool.host}', label empty or too long") from error
         pool.offer(conn, protocols)
         begun_at = time.monotonic()
+        note(notes.Dialling())
         try:
             pool.connect(conn)
         except TimeoutError as error:
@@ -266,7 +268,8 @@ class Origin:
                 raise
             raise ProxyError("Unable to connect to proxy", error) from error
         origin = f"{pool.host}:{pool.port}"
-        self._register.dialled(conn, origin, begun_at, began_with_origin(conn))
+        dialled = self._register.dialled(conn, origin, begun_at, began_with_origin(conn))
+        note(notes.Dialled(dialled.dial))
         log.debug(
             "%s:%s: connected, ALPN %s, %s, engine %s",
             pool.host,

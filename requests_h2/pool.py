@@ -17,10 +17,12 @@ from urllib3.util.proxy import connection_requires_http_tunnel
 from urllib3.util.retry import Retry
 
 from .exceptions import FaultKind, HTTP2RequiredError, StreamFault, to_urllib3
+from .exchange import note, observed
 from .fields import Headers, RequestTarget, asks_to_close
 from .fork import renew_in_children
 from .inspection import Register
 from .lease import Lease
+from .notes import Answered, Begun, Failed, Replayed, error_text
 from .options import Options
 from .origin import Origin
 from .replay import Replays
@@ -170,7 +172,20 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
             for _ in range(self.pool.maxsize):
                 self.pool.put(None)
 
-    def _make_request(
+    def _make_request(self, conn: Any, *args: Any, **options: Any) -> Any:
+        exchange = observed()
+        if exchange is None:
+            return self._try(conn, *args, **options)
+        try:
+            answer = self._try(conn, *args, **options)
+        except BaseException as error:
+            exchange.note(Failed(error_text(error)))
+            raise
+        fields = list(answer.headers.items())
+        exchange.note(Answered(answer.version_string, answer.status, fields))
+        return answer
+
+    def _try(
         self,
         conn: Any,
         method: str,
@@ -231,6 +246,8 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
         http1 = conn.http1
         assert http1 is not None
         holder = None if response_conn is None else http1
+        if (exchange := observed()) is not None:
+            exchange.note(Begun(self._register.dial_of(http1), None, None))
         begun_at = time.monotonic()
         answer: Any = super()._make_request(
             http1, method, url, body, headers, retries, timeout, chunked, holder, **options
@@ -296,6 +313,7 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
                 if pause is None:
                     raise self._failure(lease, fault) from fault
                 log.debug("%s; %s %s is sent again", fault.message, method, url)
+                note(Replayed(fault.message))
                 if fault.kind is FaultKind.HTTP_1_1_REQUIRED:
                     self._origin.use_http1_only(fault)
                 lease.replays += 1

@@ -21,7 +21,9 @@ LAYERS = (
     ("remedies",),
     ("witness",),
     ("__init__",),
-    ("install", "launch"),
+    ("install", "launch", "recorder"),
+    ("har", "waterfall"),
+    ("entries",),
     ("adapter",),
     ("cleartext", "push"),
     ("pool",),
@@ -47,7 +49,7 @@ LAYERS = (
     ("tls_in_tls",),
     ("options", "receive_buffer"),
     ("exchange", "fields", "flow_control", "fork", "frame_sizes", "framewise", "outbound", "tls"),
-    ("unix_socket",),
+    ("notes", "unix_socket"),
     ("exceptions", "inspection", "news", "proxy_settings", "timeouts"),
 )
 RANK = {name: row for row, names in enumerate(LAYERS) for name in names}
