@@ -158,8 +158,8 @@ class Sighting:
             # What requests has made of the last failure.
             last.fail(*self.failed)
         elif self.answered is not None:
+            last.dial = last.dial or self.dial
             if not last.ended:
-                last.dial = self.dial
                 last.take(*self.answered)
             last.body = self.body
         return attempts

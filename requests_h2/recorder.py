@@ -12,7 +12,6 @@ from typing import Any
 
 import requests
 from urllib3 import HTTPResponse
-from urllib3.util.response import is_fp_closed
 
 from .adapter import HTTP2Adapter
 from .entries import Body, Entry, Sighting, redacted, without_credentials
@@ -177,7 +176,7 @@ def _body_of(raw: HTTPResponse) -> Body:
                 body.remark = "closed before its end"
             type(response).release_conn(response)
 
-    if is_fp_closed(raw._fp):
+    if raw.closed:
         body.ended_at = time.monotonic()
     else:
         raw.release_conn = ended  # type: ignore[method-assign]

@@ -104,6 +104,17 @@ def test_the_package_is_marked_as_typed() -> None:
     assert (Path(requests_h2.__file__).parent / "py.typed").exists()
 
 
+def test_what_is_no_module_is_packaged_too(setup_cfg: configparser.ConfigParser) -> None:
+    package = Path(requests_h2.__file__).parent
+    others = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    patterns = setup_cfg["options.package_data"]["requests_h2"].split(",")
+    assert {pattern.strip() for pattern in patterns} == others
+
+
 def test_the_readme_is_what_it_promises() -> None:
     readme = (ROOT / "README.rst").read_text(encoding="utf-8")
     for command in ("sh docs/tour.sh", "sh tests/run.sh"):

@@ -388,6 +388,34 @@ def test_urls_of_http(
     assert entry.dial.peer_address == ("127.0.0.1", started.port)
 
 
+def test_a_forwarding_proxy(
+    make_adapter: Callable[..., HTTP2Adapter],
+    session: requests.Session,
+    make_proxy: MakeProxy,
+    tmp_path: Path,
+) -> None:
+    proxy = make_proxy(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    session.mount("http://", make_adapter())
+    with record(session) as recording:
+        response = session.get("http://a.example/", proxies={"http": proxy.url}, timeout=WAIT)
+    entry = only(recording)
+    assert response.content == b"ok"
+    assert (entry.status, entry.response_size, entry.finished) == (200, 2, True)
+    assert entry.dial is not None
+    assert entry.dial.peer_address == ("127.0.0.1", proxy.port)
+    assert len(har(recording, tmp_path)) == 1
+
+
+def test_a_library_that_plays_back(session: requests.Session, tmp_path: Path) -> None:
+    """As responses does it, where there is no connection."""
+    import responses
+
+    with responses.RequestsMock() as mock, record(session) as recording:
+        mock.get("https://www.example.com/", body=b"mocked")
+        session.get("https://www.example.com/", timeout=WAIT)
+    assert (only(recording).status, len(har(recording, tmp_path))) == (200, 1)
+
+
 # -- pushes --------------------------------------------------------------------------------
 
 
