@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from itertools import pairwise
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from .inspection import Dial, Progress
 from .notes import (
@@ -269,6 +269,7 @@ class _Attempt:
 def _pushed(event: Promised, zero: float, now: float, secret: Set[str]) -> Entry:
     progress = event.progress
     opened, answered, ended = progress.opened_at, progress.answered_at, progress.ended_at
+    status, fields = progress.answer or (0, [])
     until = now if ended is None else ended
     phases = Phases(wait=(answered or until) - opened, receive=until - (answered or until))
     return Entry(
@@ -280,8 +281,8 @@ def _pushed(event: Promised, zero: float, now: float, secret: Set[str]) -> Entry
         phases=phases,
         finished=ended is not None,
         http_version="HTTP/2",
-        status=progress.status,
-        response_headers=redacted(progress.fields, secret),
+        status=status,
+        response_headers=redacted(fields, secret),
         response_size=progress.content_received,
         dial=event.dial,
         stream_id=event.stream_id,
@@ -320,12 +321,17 @@ def _without_content(cookie: str) -> str:
     return f"{name}={REDACTED}" if equals else REDACTED
 
 
+def split_url(url: str) -> SplitResult:
+    """As ``urlsplit``; of what is no URL, the end behind an ``@``, and all of it as the path."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return SplitResult("", "", url.rpartition("@")[2], "", "")
+
+
 def without_credentials(url: str) -> str:
     """The URL without what stands before ``@``."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return url.partition(":")[0] + "://" + url.rpartition("@")[2] if "@" in url else url
+    parts = split_url(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 

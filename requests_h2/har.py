@@ -12,9 +12,9 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
-from .entries import Entry, Phases, without_credentials
+from .entries import Entry, Phases, split_url, without_credentials
 from .notes import Fields
 
 _COOKIE_ATTRIBUTES = {"path": "path", "domain": "domain"}
@@ -63,7 +63,7 @@ def _entry(entry: Entry, zero: float) -> dict[str, Any]:
 
 
 def _request(entry: Entry) -> dict[str, Any]:
-    query = urlsplit(entry.url).query
+    query = split_url(entry.url).query
     request: dict[str, Any] = {
         "method": entry.method,
         "url": entry.url,

@@ -127,47 +127,26 @@ class Progress:
     Apart from the stream, which holds content: this may be kept. Times are of the monotonic clock.
     """
 
-    __slots__ = (
-        "answered_at",
-        "bytes_received",
-        "bytes_sent",
-        "content_received",
-        "ended_at",
-        "fields",
-        "opened_at",
-        "outcome",
-        "sent_at",
-        "status",
-    )
+    # Defaults of the class, because every exchange would pay for setting them.
+    sent_at: float | None = None
+    """When the last of the request was queued."""
+    answer: tuple[int, list[tuple[str, str]]] | None = None
+    """Status and fields of the final response."""
+    answered_at: float | None = None
+    """When its HEADERS came."""
+    ended_at: float | None = None
+    """When it was complete, or the stream had failed or was given up."""
+    outcome = ""
+    """What it failed with, or that it was given up; empty for a complete response."""
+    bytes_sent = 0
+    """Octets of frames: see :class:`ConnectionInfo`."""
+    bytes_received = 0
+    content_received = 0
+    """Octets of content, when it has ended."""
 
     def __init__(self) -> None:
         self.opened_at = time.monotonic()
         """When its HEADERS were queued, or its promise came."""
-        self.sent_at: float | None = None
-        """When the last of the request was queued."""
-        self.answered_at: float | None = None
-        """When the final response's HEADERS came."""
-        self.ended_at: float | None = None
-        """When the response was complete, or the stream had failed or was given up."""
-        self.outcome = ""
-        """What it failed with, or that it was given up; empty for a complete response."""
-        self.bytes_sent = self.bytes_received = 0
-        """Octets of frames: see :class:`ConnectionInfo`."""
-        self.content_received = 0
-        """Octets of content, when it has ended."""
-        self.status = 0
-        self.fields: list[tuple[str, str]] = []
-        """Of the final response, with its status."""
-
-    def answer(self, status: int, fields: list[tuple[str, str]]) -> None:
-        """The final response's HEADERS came."""
-        self.answered_at = time.monotonic()
-        self.status, self.fields = status, fields
-
-    def end(self, content_received: int, outcome: str) -> None:
-        """Nothing more will come."""
-        self.ended_at = time.monotonic()
-        self.content_received, self.outcome = content_received, outcome
 
     @property
     def time_to_first_byte(self) -> float | None:
@@ -181,8 +160,8 @@ class Viewed(Protocol):
         """``None`` when it is closed."""
 
 
-class _HTTP1:
-    """What is known of an HTTP/1.1 connection as long as it has this socket."""
+class _Known:
+    """What is known of a connection of urllib3's as long as it has this socket."""
 
     def __init__(self, sock: Any, dial: Dial) -> None:
         self.sock = weakref.ref(sock) if sock is not None else None
@@ -203,7 +182,7 @@ class Register:
         # of its own because every pool of the adapter adds to them.
         self._lock = threading.Lock()
         self._http2: weakref.WeakSet[Viewed] = weakref.WeakSet()
-        self._http1: weakref.WeakKeyDictionary[HTTPConnection, _HTTP1] = weakref.WeakKeyDictionary()
+        self._http1: weakref.WeakKeyDictionary[HTTPConnection, _Known] = weakref.WeakKeyDictionary()
 
     def renew_after_fork(self) -> None:
         """In a forked child: the connections are the parent's, and the lock nobody's."""
@@ -221,12 +200,12 @@ class Register:
         origin: str,
         begun_at: float | None = None,
         tls_begun_at: float | None = None,
-    ) -> _HTTP1:
+    ) -> _Known:
         """Note what there is to be noted of a connected connection.
 
         :param begun_at: when dialling it was begun, and then TLS, on the monotonic clock.
         """
-        made = _HTTP1(conn.sock, _dial(conn.sock, origin, begun_at, tls_begun_at))
+        made = _Known(conn.sock, _dial(conn.sock, origin, begun_at, tls_begun_at))
         with self._lock:
             self._http1[conn] = made
         return made
@@ -247,7 +226,7 @@ class Register:
         :param conn: urllib3's, or what a library has put in its place.
         """
         is_urllib3s = isinstance(conn, HTTPConnection)
-        known = self._known(conn) if is_urllib3s else _HTTP1(None, _UNKNOWN)
+        known = self._known(conn) if is_urllib3s else _Known(None, _UNKNOWN)
         known.requests += 1
         return ConnectionInfo(
             **vars(known.dial),
@@ -261,7 +240,7 @@ class Register:
             replays=replays,
         )
 
-    def _known(self, conn: HTTPConnection) -> _HTTP1:
+    def _known(self, conn: HTTPConnection) -> _Known:
         with self._lock:
             known = self._http1.get(conn)
         if known is None or not known.belongs_to(conn.sock):
@@ -280,7 +259,7 @@ _numbers = itertools.count(1)
 _UNKNOWN = Dial(0, "", None, None, None, None, None, None, None)
 
 
-def _open_http1(known: _HTTP1) -> OpenConnection:
+def _open_http1(known: _Known) -> OpenConnection:
     return OpenConnection(
         **vars(known.dial),
         http_version="HTTP/1.1",

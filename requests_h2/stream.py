@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -188,7 +189,8 @@ class Stream(Waiter):
             self.bodiless = self.bodiless or received.status in (204, 304)
             self.expected = None if self.bodiless else content_length(received.items)
             self.response = received
-            self.progress.answer(*received)
+            self.progress.answer = received
+            self.progress.answered_at = time.monotonic()
         self.ended = event.end_stream
 
     def receive_data(self, event: DataReceived) -> None:

@@ -399,9 +399,12 @@ class StreamTable:
         self.changes.streams.add(stream)
         if stream.open:
             return
-        if stream.progress.ended_at is None:
-            fault = stream.fault
-            stream.progress.end(stream.received, "" if fault is None else fault.reason)
+        progress = stream.progress
+        if progress.ended_at is None:
+            progress.ended_at = time.monotonic()
+            progress.content_received = stream.received
+            if stream.fault is not None:
+                progress.outcome = stream.fault.reason
         if stream.sending or self._streams.pop(stream.id, None) is None:
             return
         if self.state is not State.CLOSED:

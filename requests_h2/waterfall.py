@@ -6,9 +6,8 @@ import datetime
 import json
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
-from .entries import Entry, Phases
+from .entries import Entry, Phases, split_url
 from .inspection import Address, Dial
 
 _DATA = "/*DATA*/"  # where the template takes it
@@ -143,7 +142,7 @@ def _time(seconds: float | None) -> str:
 
 def _short(url: str) -> str:
     """Host and path, the middle left out when they are long."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     text = parts.netloc + parts.path + (f"?{parts.query}" if parts.query else "")
     if len(text) <= _URL_WIDTH:
         return text

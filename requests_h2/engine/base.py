@@ -225,8 +225,9 @@ class Engine(abc.ABC):
         """Where the frames of a stream are counted. To be asked for once, after it was opened or
         :class:`PushPromised` came, when it may be over already.
         """
-        promised = self._promised_progress.pop(stream_id, None)
-        return promised or self._streams[stream_id].progress
+        if stream_id % 2 == 0:
+            return self._promised_progress.pop(stream_id)
+        return self._streams[stream_id].progress
 
     def take_output(self) -> bytes:
         """The bytes to send since the last call."""

@@ -107,6 +107,7 @@ class H2Engine(Engine):
         self._reader = FrameReader(MAX_FRAME_SIZE)
         self._block: RawFrame | None = None  # which an unfinished field block began with
         self._fragments: list[bytes] = []
+        self._block_size = 0  # octets of its frames
         self._promised_id = 0  # what the last PUSH_PROMISE promised; 0 if that is not wanted
         self._output.append(self._h2.data_to_send())
         self._frame(WINDOW_UPDATE, 0, 0, U32.pack(connection_window - DEFAULT_WINDOW))
@@ -155,11 +156,12 @@ class H2Engine(Engine):
         size = len(data)
         stream.send_window -= size
         self._send_window -= size
-        for start in range(0, size, limit) if size else (0,):
+        starts = range(0, size, limit) if size else (0,)
+        stream.progress.bytes_sent += FRAME_HEADER * len(starts) + size
+        for start in starts:
             chunk = data[start : start + limit]
             last = end_stream and start + limit >= size
             self._frame(DATA, END_STREAM if last else 0, stream_id, chunk)
-            stream.progress.bytes_sent += FRAME_HEADER + len(chunk)
         if end_stream:
             stream.local_open = False
             self._close_if_done(stream_id, stream)
@@ -291,11 +293,11 @@ class H2Engine(Engine):
         self._begin_block(frame, bytes(fragment))
 
     def _begin_block(self, frame: RawFrame, fragment: bytes) -> None:
-        self._count(frame)
+        size = FRAME_HEADER + len(frame.payload)
         if frame.flags & END_HEADERS:
-            self._block_received(frame, fragment)
+            self._block_received(frame, fragment, size)
         else:
-            self._block, self._fragments = frame, [fragment]
+            self._block, self._fragments, self._block_size = frame, [fragment], size
 
     def _receive_continuation(self, frame: RawFrame) -> None:
         first = self._block
@@ -303,33 +305,31 @@ class H2Engine(Engine):
             raise PeerError(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
         if len(self._fragments) > _MAX_CONTINUATIONS:
             raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "too many CONTINUATION frames")
-        self._count(frame)
+        self._block_size += FRAME_HEADER + len(frame.payload)
         self._fragments.append(bytes(frame.payload))
         if frame.flags & END_HEADERS:
             block = b"".join(self._fragments)
             self._block, self._fragments = None, []
-            self._block_received(first, block)
+            self._block_received(first, block, self._block_size)
 
-    def _count(self, frame: RawFrame) -> None:
-        if (stream := self._streams.get(frame.stream_id)) is not None:
-            stream.progress.bytes_received += FRAME_HEADER + len(frame.payload)
-
-    def _block_received(self, first: RawFrame, block: bytes) -> None:
+    def _block_received(self, first: RawFrame, block: bytes, size: int) -> None:
         fields = self._decoder.decode_fields(block)
+        stream = self._streams.get(first.stream_id)
+        if stream is not None:
+            stream.progress.bytes_received += size
         if first.kind == HEADERS:
-            self._fields_received(first, fields)
+            self._fields_received(first, stream, fields)
         elif promised_id := self._promised_id:
             window = self._h2.remote_settings.initial_window_size
-            stream = _Stream(False, window, self._stream_window, reserved=True)
-            self._streams[promised_id] = stream
-            self._promised_progress[promised_id] = stream.progress
+            pushed = _Stream(False, window, self._stream_window, reserved=True)
+            self._streams[promised_id] = pushed
+            self._promised_progress[promised_id] = pushed.progress
             self._pushes.accepted_id = promised_id
             self._events.append(PushPromised(first.stream_id, promised_id, fields))
 
-    def _fields_received(self, headers: RawFrame, fields: Fields) -> None:
+    def _fields_received(self, headers: RawFrame, stream: _Stream | None, fields: Fields) -> None:
         """RFC 9113 section 8.1: informational sections, a final one, then perhaps trailers."""
         stream_id, ended = headers.stream_id, headers.flags & END_STREAM != 0
-        stream = self._streams.get(stream_id)
         if stream is None:
             return
         if not stream.remote_open:

@@ -252,6 +252,17 @@ def test_a_dial_that_fails(session: requests.Session, peer: StartPeer, tmp_path:
     assert har(recording, tmp_path)[0]["timings"]["connect"] >= 0
 
 
+def test_what_is_no_url(session: requests.Session, tmp_path: Path) -> None:
+    request = session.prepare_request(requests.Request("GET", "https://a.example/"))
+    request.url = "https://user:SECRET@[a.example/?b=c"
+    with record(session) as recording, pytest.raises(ValueError, match="URL"):
+        session.get_adapter("https://").send(request, timeout=WAIT)
+    (entry,) = har(recording, tmp_path)
+    assert entry["request"]["url"] == "[a.example/?b=c"
+    assert entry["response"]["_error"].startswith("ValueError")
+    assert "[a.example" in recording.table()
+
+
 def test_a_time_out(session: requests.Session, peer: StartPeer) -> None:
     with record(session) as recording, pytest.raises(requests.ReadTimeout):
         session.get(peer(hold).url, timeout=(WAIT, 0.1))
