@@ -306,7 +306,7 @@ class StreamTable:
         try:
             request = self._promises.check(parent, event.fields, self._engine.pushed_streams)
         except RemoteProtocolError as error:
-            self._engine.progress(event.stream_id)
+            self._engine.progress(event.stream_id)  # which nobody else will ask for
             self._engine.reset_stream(event.stream_id, error.error_code)
             self._log("%s: stream %d refused: %s", self._origin, event.stream_id, error)
             return
