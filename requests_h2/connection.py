@@ -71,7 +71,8 @@ class Connection:
         self._table = StreamTable(engine, origin, promises, credit)
         self._table.reserved = 1
         self._news = self._table.changes.news
-        engine.frame_log = FrameLog(origin, options.log_fields, self._news)
+        name = f"{origin} #{dial.connection_id}"
+        engine.frame_log = FrameLog(name, options.log_fields, self._news)
         self._acknowledge_by = Deadline(_SETTINGS_TIMEOUT)
         self._answers = Answers()
         self.keepalive = Keepalive(engine, self._table, self._pump, options)

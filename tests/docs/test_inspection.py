@@ -77,6 +77,7 @@ def test_redact(example: Example, session: requests.Session, peer: StartPeer) ->
     assert ("X-Api-Key", "[redacted]") in entry.request_headers
 
 
+@pytest.mark.extra("demo")
 def test_what_the_picture_is_made_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = importlib.util.spec_from_file_location("waterfall_picture", ROOT / "docs/waterfall.py")
     assert spec is not None

@@ -58,7 +58,7 @@ def test_the_description_links_to_nothing_of_the_checkout() -> None:
     """PyPI has no files that a relative link could lead to."""
     description = metadata("requests-http2").json["description"]
     assert "Two commands" in description
-    assert re.findall(r"<(?!https?:)[^<>]+>`_", description) == []
+    assert re.findall(r"<(?!https?:)[^<>]+>`_|image::", description) == []
 
 
 def test_what_runs_here_satisfies_the_ranges(setup_cfg: configparser.ConfigParser) -> None:

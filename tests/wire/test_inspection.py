@@ -261,6 +261,7 @@ def test_the_peer_is_the_proxy(
     assert seen.cipher == started.connection().channel.tls.cipher()[0]
 
 
+@pytest.mark.extra("socks")
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
 def test_the_peer_is_the_socks_proxy(
     session: requests.Session, peer: StartPeer, make_socks: Any, make_adapter: Any, scheme: str
@@ -457,16 +458,3 @@ def test_a_forked_child_has_none(session: requests.Session, peer: StartPeer) -> 
         os._exit(len(connections(session)))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert len(connections(session)) == 2
-
-
-def test_a_library_that_plays_back(
-    make_adapter: Callable[..., HTTP2Adapter], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As responses does it, where there is no connection."""
-    import responses
-
-    with responses.RequestsMock() as mock, requests.Session() as session:
-        mock.get("https://www.example.com/", body=b"mocked")
-        session.mount("https://", make_adapter())
-        seen = info(session.get("https://www.example.com/", timeout=WAIT))
-    assert (seen.connection_id, seen.peer_address, seen.reused) == (0, None, False)

@@ -417,16 +417,6 @@ def test_a_forwarding_proxy(
     assert len(har(recording, tmp_path)) == 1
 
 
-def test_a_library_that_plays_back(session: requests.Session, tmp_path: Path) -> None:
-    """As responses does it, where there is no connection."""
-    import responses
-
-    with responses.RequestsMock() as mock, record(session) as recording:
-        mock.get("https://www.example.com/", body=b"mocked")
-        session.get("https://www.example.com/", timeout=WAIT)
-    assert (only(recording).status, len(har(recording, tmp_path))) == (200, 1)
-
-
 # -- pushes --------------------------------------------------------------------------------
 
 
