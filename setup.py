@@ -5,6 +5,8 @@ from pathlib import Path
 
 from setuptools import setup
 
+# .. image:: docs/picture.png, with its options.
+_IMAGE = re.compile(r"^\.\. image:: (?!https?:).*\n(?:   .*\n)*\n", re.M)
 # `text <docs/page.rst>`_, its text in one line or two.
 _LINK = re.compile(r"`([^`<]+?)\s+<(?!https?:)([^`>]+)>`_")
 
@@ -17,7 +19,7 @@ def long_description():
         text, path = link.groups()
         return f"``{path}``" if text == path else f"{text} (``{path}``)"
 
-    return _LINK.sub(named, readme)
+    return _LINK.sub(named, _IMAGE.sub("", readme))
 
 
 setup(long_description=long_description(), long_description_content_type="text/x-rst")

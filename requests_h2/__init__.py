@@ -15,21 +15,29 @@ from __future__ import annotations
 from .adapter import HTTP2Adapter
 from .body import BodyWithTrailers
 from .flow_control import AdaptiveWindow, FlowControlManager
+from .inspection import ConnectionInfo, GoAway, OpenConnection
 from .install import install, mount, uninstall
 from .push import PushedResponse, get_pushes
+from .recorder import SECRET_HEADERS, Recording, record
 from .response import InformationalResponse
 
 __all__ = [
+    "SECRET_HEADERS",
     "AdaptiveWindow",
     "BodyWithTrailers",
+    "ConnectionInfo",
     "FlowControlManager",
+    "GoAway",
     "HTTP2Adapter",
     "InformationalResponse",
+    "OpenConnection",
     "PushedResponse",
+    "Recording",
     "__version__",
     "get_pushes",
     "install",
     "mount",
+    "record",
     "uninstall",
 ]
 

@@ -15,15 +15,16 @@ from typing import Any, Literal, TypeVar
 import requests
 import urllib3
 from requests.adapters import DEFAULT_POOLBLOCK, DEFAULT_POOLSIZE, DEFAULT_RETRIES, HTTPAdapter
-from urllib3 import PoolManager, Retry
+from urllib3 import HTTPResponse, PoolManager, Retry
 from urllib3.exceptions import LocationParseError, LocationValueError
 
 from .cleartext import CleartextPool
 from .engine.choice import choose
 from .exceptions import CallerError, HTTP2RequiredError
-from .exchange import Exchange, register_events
+from .exchange import Exchange, Observer, register_events
 from .flow_control import STREAM_WINDOW, WindowManager
 from .fork import renew_in_children
+from .inspection import OpenConnection, Register
 from .options import Options
 from .pool import HTTP2ConnectionPool, PingBody, SecurePool
 from .proxy_settings import keep_password_back, without_environment
@@ -85,6 +86,8 @@ class HTTP2Adapter(HTTPAdapter):
     :raises ValueError, TypeError: for options that have no meaning.
     """
 
+    _observers: tuple[Observer, ...] = ()  # replaced as a whole, under _manager_lock
+
     def __init__(
         self,
         pool_connections: int = DEFAULT_POOLSIZE,
@@ -126,6 +129,7 @@ class HTTP2Adapter(HTTPAdapter):
         )
         self._engine = choose(engine)
         self._ssl_context = ssl_context
+        self._register = Register()
         self._session: weakref.ref[requests.Session] | None = None
         self._manager_lock = threading.RLock()
         # By name: the next in line may be another adapter that we are combined with.
@@ -148,6 +152,7 @@ class HTTP2Adapter(HTTPAdapter):
         self._options = state["_options"]
         self._engine = choose(self._options.engine)
         self._ssl_context = state["_ssl_context"]
+        self._register = Register()
         self._session = None
         self._manager_lock = threading.RLock()
         super().__setstate__(state)
@@ -185,6 +190,7 @@ class HTTP2Adapter(HTTPAdapter):
     def renew_after_fork(self) -> None:
         """In a forked child: free the locks that another thread of the parent may have held."""
         self._manager_lock = threading.RLock()
+        self._register.renew_after_fork()
         for manager in (self.poolmanager, *self.proxy_manager.values()):
             manager.pools.lock = threading.RLock()
 
@@ -254,17 +260,6 @@ class HTTP2Adapter(HTTPAdapter):
         :raises requests.exceptions.RequestException: and nothing else, but for what a body's
             iterator, a hook or a window manager raises, which comes out unchanged.
         """
-        known, uds = self._options.prior_knowledge, self._options.uds
-        if self._options.required and not known and _is_http(request):
-            raise requests.exceptions.ConnectionError(
-                'http2="required", but the URL is http://: HTTP/2 needs TLS, or '
-                "prior_knowledge=True",
-                request=request,
-            )
-        if known or uds is not None:
-            keep_password_back(request, proxies)
-        if uds is not None:
-            proxies = without_environment(request.url or "", proxies)
         options = {
             "stream": stream,
             "timeout": timeout,
@@ -273,6 +268,34 @@ class HTTP2Adapter(HTTPAdapter):
             "proxies": proxies,
         }
         exchange = Exchange(request, self._session, self._options.keeps_pushes, options)
+        observers = self._observers
+        if not observers:
+            return self._send(exchange)
+        exchange.notes = []
+        watches = [observer.watch(exchange) for observer in observers]
+        try:
+            response = self._send(exchange)
+        except BaseException as error:
+            for watch in watches:
+                watch.failed(error)
+            raise
+        for watch in watches:
+            watch.answered(response)
+        return response
+
+    def _send(self, exchange: Exchange) -> requests.Response:
+        request, options = exchange.request, exchange.options
+        known, uds = self._options.prior_knowledge, self._options.uds
+        if self._options.required and not known and _is_http(request):
+            raise requests.exceptions.ConnectionError(
+                'http2="required", but the URL is http://: HTTP/2 needs TLS, or '
+                "prior_knowledge=True",
+                request=request,
+            )
+        if known or uds is not None:
+            keep_password_back(request, options["proxies"])
+        if uds is not None:
+            options["proxies"] = without_environment(request.url or "", options["proxies"])
         before = exchange.enter()
         try:
             response = super().send(request, **options)
@@ -287,11 +310,24 @@ class HTTP2Adapter(HTTPAdapter):
             exchange.leave(before)
         raw = response.raw
         if isinstance(raw, HTTP2Response):
-            raw.wanted_whole = not stream
+            raw.wanted_whole = not exchange.streamed
             if raw.reader.connection.pushing.allowed:
                 raw.pushes = Pushes(self, exchange, response, raw.reader)
                 raw.pushes.surface()
+        elif isinstance(raw, HTTPResponse) and not hasattr(raw, "connection_info"):
+            # The pool knows more where HTTP/2 was on offer; this is urllib3's own.
+            info = self._register.of_http1(raw._connection, raw.version_string)
+            raw.connection_info = info  # type: ignore[attr-defined]
         return response
+
+    def connections(self) -> list[OpenConnection]:
+        """The connections that are open now, in the order in which they were made.
+
+        Those over HTTP/2 until they are closed, also when they only finish what they have. Those
+        over HTTP/1.1 from their first response on, as long as this side keeps them open. Nothing is
+        sent or received for it.
+        """
+        return self._register.open_connections()
 
     def ping(
         self,
@@ -331,8 +367,15 @@ class HTTP2Adapter(HTTPAdapter):
                 request=request,
             )
         request.body = body = PingBody()  # type: ignore[assignment]  # the pool knows it
-        # Not self.send, which subclasses make more of: this is no request.
-        HTTP2Adapter.send(self, request, timeout=timeout, verify=verify, cert=cert, proxies=proxies)
+        # Not self.send, which subclasses make more of and others observe: this is no request.
+        options = {
+            "stream": False,
+            "timeout": timeout,
+            "verify": verify,
+            "cert": cert,
+            "proxies": proxies,
+        }
+        self._send(Exchange(request, self._session, self._options.keeps_pushes, options))
         return body.round_trip
 
     def serving(self, session: requests.Session) -> HTTP2Adapter:
@@ -345,8 +388,19 @@ class HTTP2Adapter(HTTPAdapter):
             adapter = object.__new__(type(self))
             adapter.__dict__.update(self.__dict__)
             renew_in_children(adapter)
+            adapter._observers = ()
         adapter._session = weakref.ref(session)
         return adapter
+
+    def observe(self, observer: Observer) -> None:
+        """Let it watch every exchange that begins from now on, until :meth:`ignore`."""
+        with self._manager_lock:
+            self._observers = (*self._observers, observer)
+
+    def ignore(self, observer: Observer) -> None:
+        """Let it watch no more exchanges than those that have begun."""
+        with self._manager_lock:
+            self._observers = tuple(one for one in self._observers if one is not observer)
 
     def __enter__(self: _Adapter) -> _Adapter:
         return self
@@ -379,11 +433,12 @@ class HTTP2Adapter(HTTPAdapter):
         while isinstance(stock, functools.partial) and "stock" in stock.keywords:
             stock = stock.keywords["stock"]  # the manager is another adapter's too
         options = dataclasses.replace(self._options, engine=self._engine)
+        ours: dict[str, Any] = {"options": options, "register": self._register, "stock": stock}
         made = stock
         if scheme == "https" and options.http2 is not False:
-            made = functools.partial(SecurePool, options=options, stock=stock)
+            made = functools.partial(SecurePool, **ours)
         elif scheme == "http" and options.prior_knowledge:
-            made = functools.partial(CleartextPool, options=options, stock=stock)
+            made = functools.partial(CleartextPool, **ours)
         if options.uds is not None:
             made = functools.partial(unix_pool, stock=made, uds=options.uds)
         return made

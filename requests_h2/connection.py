@@ -12,6 +12,7 @@ from .engine.base import PingAcknowledged
 from .exceptions import ErrorCode, FaultKind
 from .fork import renew_in_children
 from .frame_log import FrameLog, LoggedEngine
+from .inspection import Dial
 from .keepalive import Keepalive
 from .options import Options
 from .outbound import Answers
@@ -24,6 +25,7 @@ from .stream import Request, Stream
 from .stream_table import State, StreamTable
 from .timeouts import Deadline
 from .tls import Dialled, Transport, is_alert
+from .viewing import Viewing
 
 IDLE_LIMIT = 118.0
 """Seconds after which an unused connection carries no new request: servers and middleboxes drop
@@ -46,6 +48,7 @@ class Connection:
     :param origin: ``host:port``, for messages.
     :param promises: empty; owned by this object.
     :param options: of the adapter.
+    :param dial: how it was made, for those who inspect it.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Connection:
         dialled: Dialled,
         promises: Promises,
         options: Options,
+        dial: Dial,
     ) -> None:
         self.origin = origin
         self.dialled = dialled
@@ -67,7 +71,8 @@ class Connection:
         self._table = StreamTable(engine, origin, promises, credit)
         self._table.reserved = 1
         self._news = self._table.changes.news
-        engine.frame_log = FrameLog(origin, options.log_fields, self._news)
+        name = f"{origin} #{dial.connection_id}"
+        engine.frame_log = FrameLog(name, options.log_fields, self._news)
         self._acknowledge_by = Deadline(_SETTINGS_TIMEOUT)
         self._answers = Answers()
         self.keepalive = Keepalive(engine, self._table, self._pump, options)
@@ -83,6 +88,8 @@ class Connection:
         """What uploads on its streams use."""
         self.pushing = Pushing(self._pump, self._table, engine, self._flush_locked)
         """What those use who want pushes."""
+        self.viewing = Viewing(self._pump, self._table, engine, dial)
+        """What those use who inspect it."""
         # Nobody may ever look at a connection again that waits for its pushes to be claimed.
         for other in list(_open_connections):
             other.pushing.expire()

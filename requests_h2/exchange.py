@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar, Token
-from typing import Any
+from typing import Any, Protocol
 
 import requests
 import requests.hooks
+
+from .notes import Event, Notes
 
 PUSH, INFORMATIONAL = EVENTS = ("push", "informational")
 
@@ -30,6 +33,35 @@ def current_exchange() -> Exchange | None:
     return _current.get()
 
 
+def observed() -> Exchange | None:
+    """The exchange that this thread is in, when somebody observes it."""
+    exchange = _current.get()
+    return None if exchange is None or exchange.notes is None else exchange
+
+
+def note(event: Event) -> None:
+    """Note something about the exchange that this thread is in, if somebody observes it."""
+    if (exchange := _current.get()) is not None:
+        exchange.note(event)
+
+
+class Watch(Protocol):
+    """Is told, on the caller's thread and with no lock held, how an exchange ends."""
+
+    def answered(self, response: requests.Response) -> None:
+        """Nothing of the body was read yet. The response must not be kept."""
+
+    def failed(self, error: BaseException) -> None:
+        """The same for the error."""
+
+
+class Observer(Protocol):
+    """Somebody who watches every exchange of an adapter."""
+
+    def watch(self, exchange: Exchange) -> Watch:
+        """It is about to be sent, and has ``notes``. The exchange must not be kept."""
+
+
 class Exchange:
     """One PreparedRequest on its way, with the hooks that concern it.
 
@@ -49,6 +81,8 @@ class Exchange:
         self.options = options
         self._session = session
         self._keeps_pushes = keeps_pushes
+        self.notes: Notes | None = None
+        """What has happened, when somebody observes it."""
 
     @property
     def streamed(self) -> bool:
@@ -77,6 +111,11 @@ class Exchange:
         """Raises what a hook raises; those after it are not called then."""
         for hook in self.hooks(event):
             hook(data, **self.options)
+
+    def note(self, event: Event) -> None:
+        """Note something, if somebody observes."""
+        if self.notes is not None:
+            self.notes.append((time.monotonic(), event))
 
     def wants_pushes(self) -> bool:
         return self._keeps_pushes or bool(self.hooks(PUSH))

@@ -10,7 +10,6 @@ in or out. Turned on in a connection's life, it starts with the next frame each 
 from __future__ import annotations
 
 import functools
-import itertools
 import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -39,8 +38,6 @@ log = logging.getLogger("requests_h2.frames")
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # RFC 9113 section 3.4
 _LARGEST_FRAME = 2**24 - 1  # octets
 
-_numbers = itertools.count(1)
-
 #: Field sections by the stream that they are on, or that they promise; in order.
 Sections = dict[int, deque[Sequence[Field]]]
 
@@ -48,13 +45,13 @@ Sections = dict[int, deque[Sequence[Field]]]
 class FrameLog:
     """The frames of one connection. Guarded by the connection's lock.
 
-    :param origin: ``host:port``.
+    :param name: ``host:port`` and the connection's number, which each line begins with.
     :param values: whether fields are shown by name and value, but for those never shown.
     :param news: takes the lines.
     """
 
-    def __init__(self, origin: str, values: bool, news: News) -> None:
-        self._name = f"{origin} #{next(_numbers)}"
+    def __init__(self, name: str, values: bool, news: News) -> None:
+        self._name = name
         self._values = values
         self._news = news
         self._ended = False

@@ -15,8 +15,9 @@ from urllib3.util import Timeout, Url
 from .body import RequestBody, Upload
 from .connection import Connection
 from .exceptions import CallerError
-from .exchange import INFORMATIONAL, current_exchange
+from .exchange import INFORMATIONAL, current_exchange, observed
 from .fields import Headers, RequestTarget, expects_continue, request_fields
+from .notes import Begun
 from .promises import Promise
 from .response import HTTP2Response, StreamReader, http2_response, informational_response
 from .stream import Request, Stream
@@ -50,6 +51,8 @@ class Lease:
         self.connection: Connection | None = None
         self.stream: Stream | None = None
         self.read_timeout: float | None = None
+        self.replays = 0
+        """How often the request was sent again."""
         self._upload: Upload | None = None
         self._reserved = False
 
@@ -102,7 +105,10 @@ class Lease:
         if request is None:
             return connection.look() or connection.usable
         self.stream = connection.open_stream(request, deadline)
-        return self.stream is not None
+        if self.stream is None:
+            return False
+        self._note_begun(connection, self.stream)
+        return True
 
     def bind(self, connection: Connection) -> None:
         """Hold the reservation on a new connection."""
@@ -120,6 +126,7 @@ class Lease:
         if promise is not None:
             self._use(connection)
             self.stream = promise.stream
+            self._note_begun(connection, self.stream)
         return promise
 
     def request(self) -> None:
@@ -137,6 +144,7 @@ class Lease:
             self._pool._validate_conn(self)  # type: ignore[arg-type]  # as in open_on
             self._reserved = False
             self.stream = self.connection.open_reserved(request)
+            self._note_begun(self.connection, self.stream)
         stream = self.stream
         assert stream is not None
         if not request.sending:
@@ -179,6 +187,7 @@ class Lease:
             enforce_content_length=enforce_content_length,
         )
         response.pushed = not stream.id % 2
+        response.replays = self.replays
         return response
 
     def wait_for_adopted(self, promise: Promise) -> bool:
@@ -211,6 +220,10 @@ class Lease:
             if stream.response is not None or not stream.open:
                 return
             connection.wait_for_response(stream, deadline.remaining(), informational=seen)
+
+    def _note_begun(self, connection: Connection, stream: Stream) -> None:
+        if (exchange := observed()) is not None:
+            exchange.note(Begun(connection.viewing.dial, stream.id, stream.progress))
 
     def _use(self, connection: Connection) -> None:
         self.connection = connection

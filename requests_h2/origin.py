@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 import weakref
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -20,13 +21,15 @@ from urllib3.exceptions import TimeoutError as Urllib3TimeoutError
 from urllib3.util import Timeout
 from urllib3.util.ssl_match_hostname import CertificateError
 
+from . import notes
 from .connection import Connection
 from .engine.choice import engine_class
 from .exceptions import HTTP2RequiredError, StreamFault
-from .exchange import current_exchange
+from .exchange import current_exchange, note
 from .flow_control import CONNECTION_WINDOW
 from .fork import renew_in_children
 from .frame_log import logged
+from .inspection import Register
 from .lease import Lease
 from .options import Options
 from .promises import Authority, Promise, Promises
@@ -82,11 +85,13 @@ class _Dial:
 class Origin:
     """What is open to one host and port with one set of TLS and proxy settings. Thread-safe.
 
+    :param register: where its connections are noted.
     :param max_connections: HTTP/2 connections at most.
     """
 
-    def __init__(self, options: Options, *, max_connections: int) -> None:
+    def __init__(self, options: Options, register: Register, *, max_connections: int) -> None:
         self._options = options
+        self._register = register
         self._max_connections = max(1, max_connections)
         # Guards what follows. A lock of its own because an origin has several connections; whoever
         # has it may take a connection's, never the other way round.
@@ -247,6 +252,8 @@ class Origin:
             # urllib3 finds out when it has no proxy. PySocks would leave a socket open, ssl too.
             raise LocationParseError(f"'{pool.host}', label empty or too long") from error
         pool.offer(conn, protocols)
+        begun_at = time.monotonic()
+        note(notes.Dialling())
         try:
             pool.connect(conn)
         except TimeoutError as error:
@@ -260,6 +267,9 @@ class Origin:
             if conn.proxy is None or began_with_origin(conn):
                 raise
             raise ProxyError("Unable to connect to proxy", error) from error
+        origin = f"{pool.host}:{pool.port}"
+        dialled = self._register.dialled(conn, origin, begun_at, began_with_origin(conn))
+        note(notes.Dialled(dialled.dial))
         log.debug(
             "%s:%s: connected, ALPN %s, %s, engine %s",
             pool.host,
@@ -271,6 +281,7 @@ class Origin:
 
     def _adopt(self, pool: Dialler, conn: HTTPConnection) -> Connection:
         """Make a multiplexed connection of a connected socket, with a place for the caller."""
+        dial = self._register.dial_of(conn)
         sock, conn.sock = conn.sock, None
         exchange = current_exchange()
         engine = logged(engine_class(self._options.engine))(
@@ -289,7 +300,9 @@ class Origin:
             Dialled.of(conn),
             Promises(authority, self._options.max_pushes, self._options.push_timeout),
             self._options,
+            dial,
         )
+        self._register.add(connection.viewing)
         with self._dialled:
             self._connections.append(connection)
         return connection

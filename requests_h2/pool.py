@@ -17,9 +17,12 @@ from urllib3.util.proxy import connection_requires_http_tunnel
 from urllib3.util.retry import Retry
 
 from .exceptions import FaultKind, HTTP2RequiredError, StreamFault, to_urllib3
+from .exchange import note, observed
 from .fields import Headers, RequestTarget, asks_to_close
 from .fork import renew_in_children
+from .inspection import Register
 from .lease import Lease
+from .notes import Answered, Begun, Failed, Replayed, error_text
 from .options import Options
 from .origin import Origin
 from .replay import Replays
@@ -54,6 +57,7 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
     above, on the same socket. How it is found out is the affair of the classes below.
 
     :param options: with the engine "h2" or "nghttp2".
+    :param register: where connections are noted, for those who inspect them.
     :param stock: the class that this one stands for (SOCKS has one of its own).
     :param maxsize: HTTP/2 connections at most, and what urllib3 means by it over HTTP/1.1.
     """
@@ -64,6 +68,7 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
         port: int | None = None,
         *,
         options: Options,
+        register: Register,
         stock: Any,
         maxsize: int = 1,
         **kwargs: Any,
@@ -80,7 +85,8 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
             self.proxy.port,
         )
         self._reaches = self.proxy is None or (self._tunnels and not itself)
-        self._origin = Origin(options, max_connections=maxsize)
+        self._register = register
+        self._origin = Origin(options, register, max_connections=maxsize)
         renew_in_children(self)
 
     @property
@@ -166,7 +172,20 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
             for _ in range(self.pool.maxsize):
                 self.pool.put(None)
 
-    def _make_request(
+    def _make_request(self, conn: Any, *args: Any, **options: Any) -> Any:
+        exchange = observed()
+        if exchange is None:
+            return self._try(conn, *args, **options)
+        try:
+            answer = self._try(conn, *args, **options)
+        except BaseException as error:
+            exchange.note(Failed(error_text(error)))
+            raise
+        fields = list(answer.headers.items())
+        exchange.note(Answered(answer.version_string, answer.status, fields))
+        return answer
+
+    def _try(
         self,
         conn: Any,
         method: str,
@@ -227,6 +246,9 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
         http1 = conn.http1
         assert http1 is not None
         holder = None if response_conn is None else http1
+        if (exchange := observed()) is not None:
+            exchange.note(Begun(self._register.dial_of(http1), None, None))
+        begun_at = time.monotonic()
         answer: Any = super()._make_request(
             http1, method, url, body, headers, retries, timeout, chunked, holder, **options
         )
@@ -234,6 +256,9 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
             conn.http1 = None  # the response gives it back
         # What HTTP2Response has, so that nobody has to ask which it is.
         answer.trailers, answer.informational, answer.pushed = HTTPHeaderDict(), [], False
+        answer.connection_info = self._register.of_http1(
+            http1, answer.version_string, time.monotonic() - begun_at, conn.replays
+        )
         return answer
 
     def _ping(self, lease: Lease, url: str, timeout: Timeout) -> float:
@@ -288,8 +313,10 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
                 if pause is None:
                     raise self._failure(lease, fault) from fault
                 log.debug("%s; %s %s is sent again", fault.message, method, url)
+                note(Replayed(fault.message))
                 if fault.kind is FaultKind.HTTP_1_1_REQUIRED:
                     self._origin.use_http1_only(fault)
+                lease.replays += 1
             time.sleep(pause)
             if not self._origin.bind(self, lease, timeout):
                 return None

@@ -19,6 +19,7 @@ from .connection import Connection
 from .exceptions import CallerError, StreamFault, to_urllib3
 from .exchange import PUSH, Exchange
 from .fields import PromisedRequest
+from .notes import Promised
 from .promises import Promise
 from .response import HTTP2Response, StreamReader, http2_response
 from .stream import Stream
@@ -174,15 +175,24 @@ class Pushes:
         """Call the hooks for what has been promised since; raises what they raise."""
         promises = self._reader.stream.promises
         while promises:
+            promise = promises.popleft()
             push = PushedResponse(
                 self._adapter,
                 self._reader.connection,
-                promises.popleft(),
+                promise,
                 self._response(),
                 self._reader.timeout,
             )
             self._listed.append(push)
+            if self._exchange.notes is not None:
+                self._exchange.note(self._promised(push, promise.stream))
             self._exchange.call_hooks(PUSH, push)
+
+    def _promised(self, push: PushedResponse, stream: Stream) -> Promised:
+        dial = self._reader.connection.viewing.dial
+        fields = [(name, str(value)) for name, value in push.headers.items()]
+        method = push.request.method or ""
+        return Promised(method, push.url, fields, dial, stream.id, stream.progress)
 
     def listed(self, capture_all: bool) -> Generator[PushedResponse]:
         """See :func:`get_pushes`."""

@@ -16,6 +16,7 @@ from .connection import Connection
 from .exceptions import CallerError, StreamFault, to_urllib3
 from .fields import ResponseFields
 from .framewise import FramewiseResponse
+from .inspection import ConnectionInfo
 from .stream import Stream
 
 _GATHERED = 64 << 10  # octets that are worth waiting for, to be copied once
@@ -228,6 +229,8 @@ class HTTP2Response(FramewiseResponse):
     """Whether requests reads all of the body itself (``stream=False``)."""
     pushed = False
     """Whether the server sent it without being asked."""
+    replays = 0
+    """How often the request was sent again."""
     pushes: PushSink | None = None
     _reads = 0  # how deep this thread is in methods that read
 
@@ -237,6 +240,11 @@ class HTTP2Response(FramewiseResponse):
         reader: Any = self._original_response
         taken: StreamReader = reader
         return taken
+
+    @property
+    def connection_info(self) -> ConnectionInfo:
+        """Its connection, and what the exchange has cost by now."""
+        return self.reader.connection.viewing.response(self.reader.stream, self.replays)
 
     @property
     def trailers(self) -> HTTPHeaderDict:

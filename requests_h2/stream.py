@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from .fields import (
     trailer_fields,
 )
 from .flow_control import AdaptiveWindow
+from .inspection import Progress
 from .managed_window import ManagedWindow
 from .promises import Promise
 from .pump import Waiter
@@ -66,6 +68,7 @@ class Stream(Waiter):
         "manager",
         "owned",
         "prepaid",
+        "progress",
         "promises",
         "proven",
         "received_before",
@@ -79,6 +82,7 @@ class Stream(Waiter):
         stream_id: int,
         request: Request,
         proven: bool,
+        progress: Progress,
         segments: Segments,
         window: int,
         manager: ManagedWindow | None = None,
@@ -86,6 +90,7 @@ class Stream(Waiter):
         super().__init__()
         self.proven = proven  # the connection had answered others when this one was opened
         self.id = stream_id
+        self.progress = progress
         self.bodiless = request.method == "HEAD"
         self.flow = AdaptiveWindow(window)
         self.manager = manager
@@ -184,6 +189,8 @@ class Stream(Waiter):
             self.bodiless = self.bodiless or received.status in (204, 304)
             self.expected = None if self.bodiless else content_length(received.items)
             self.response = received
+            self.progress.answer = received
+            self.progress.answered_at = time.monotonic()
         self.ended = event.end_stream
 
     def receive_data(self, event: DataReceived) -> None:

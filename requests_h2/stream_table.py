@@ -35,6 +35,7 @@ from .exceptions import (
     error_name,
 )
 from .fields import Field, list_size
+from .inspection import GoAway
 from .news import News
 from .promises import Promise, Promises
 from .receive_buffer import Segments
@@ -85,6 +86,7 @@ class StreamTable:
         self._end: tuple[FaultKind, str, int | None, OSError | None] | None = None
         self._complaint = ""  # the last GOAWAY with an error
         self._farewell = ""  # the last one without
+        self.goaway: GoAway | None = None
         self._refusals = 0
         self._idle_since = time.time()  # wall clock: a suspended host's idle time counts
         self.state = State.OPEN
@@ -134,13 +136,17 @@ class StreamTable:
 
     def _new_stream(self, stream_id: int, request: Request, proven: bool) -> Stream:
         window, manager = self._engine.stream_window, self.credit.manager(stream_id)
-        stream = Stream(stream_id, request, proven, self._segments, window, manager)
+        progress = self._engine.progress(stream_id)
+        if not request.sending:
+            progress.sent_at = progress.opened_at
+        stream = Stream(stream_id, request, proven, progress, self._segments, window, manager)
         self._streams[stream_id] = stream
         return stream
 
     def end_sending(self, stream: Stream) -> None:
         """Our half is done, or the rest of it is not wanted; the response may go on."""
         stream.sending = False
+        stream.progress.sent_at = stream.progress.sent_at or time.monotonic()
         self._settle(stream)
 
     def close(self, stream: Stream, error_code: int) -> None:
@@ -300,6 +306,7 @@ class StreamTable:
         try:
             request = self._promises.check(parent, event.fields, self._engine.pushed_streams)
         except RemoteProtocolError as error:
+            self._engine.progress(event.stream_id)  # which nobody else will ask for
             self._engine.reset_stream(event.stream_id, error.error_code)
             self._log("%s: stream %d refused: %s", self._origin, event.stream_id, error)
             return
@@ -331,6 +338,7 @@ class StreamTable:
         text = f"GOAWAY with {error_name(event.error_code)}{debug_text(event.debug)}"
         self._log("%s: %s, last stream %d", self._origin, text, event.last_stream_id)
         self.drain(text)
+        self.goaway = GoAway(event.last_stream_id, event.error_code)
         if event.error_code == ErrorCode.NO_ERROR:
             self._farewell = text
         else:
@@ -389,7 +397,15 @@ class StreamTable:
     def _settle(self, stream: Stream) -> None:
         """Something happened to the stream; when it is over, it leaves the table."""
         self.changes.streams.add(stream)
-        if stream.open or stream.sending or self._streams.pop(stream.id, None) is None:
+        if stream.open:
+            return
+        progress = stream.progress
+        if progress.ended_at is None:
+            progress.ended_at = time.monotonic()
+            progress.content_received = stream.received
+            if stream.fault is not None:
+                progress.outcome = stream.fault.reason
+        if stream.sending or self._streams.pop(stream.id, None) is None:
             return
         if self.state is not State.CLOSED:
             # No-op but for a stream whose response is complete while its request is not.

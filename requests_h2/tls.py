@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 import threading
+import time
 import weakref
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple, Protocol, cast
@@ -44,11 +45,11 @@ class ALPNContext:
     :param protocols: what is offered.
     """
 
-    used: bool
-    """Whether a handshake was begun with it."""
+    begun_at: float | None
+    """When a handshake was begun with it, on the monotonic clock."""
 
     def __init__(self, context: ssl.SSLContext, protocols: Sequence[str]) -> None:
-        for name, value in (("_context", context), ("_protocols", protocols), ("used", False)):
+        for name, value in (("_context", context), ("_protocols", protocols), ("begun_at", None)):
             object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
@@ -86,7 +87,7 @@ class ALPNContext:
         return functools.partial(self._offering, self._context.wrap_bio)
 
     def _offering(self, make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        object.__setattr__(self, "used", True)
+        object.__setattr__(self, "begun_at", time.monotonic())
         context: ssl.SSLContext = self._context
         with _alpn_locks.setdefault(context, threading.Lock()):
             context.set_alpn_protocols(self._protocols)
@@ -135,10 +136,12 @@ def _bare(context: Any) -> Any:
     return context._context if isinstance(context, ALPNContext) else context
 
 
-def began_with_origin(conn: HTTPConnection) -> bool:
-    """Whether TLS was begun with the origin, for which a tunnel has to be there."""
+def began_with_origin(conn: HTTPConnection) -> float | None:
+    """When TLS was begun with the origin, for which a tunnel has to be there: on the monotonic
+    clock.
+    """
     context: Any = getattr(conn, "ssl_context", None)
-    return isinstance(context, ALPNContext) and context.used
+    return context.begun_at if isinstance(context, ALPNContext) else None
 
 
 def _shared_context(conn: HTTPSConnection) -> ssl.SSLContext | None:

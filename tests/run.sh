@@ -13,6 +13,7 @@ need_package apache2 apache2
 need_package caddy caddy
 need_package node nodejs
 need_package curl curl
+need_package chromium chromium
 need_package tinyproxy tinyproxy-bin
 need_package nghttpx nghttp2-proxy
 need_package microsocks microsocks

@@ -91,6 +91,14 @@ async def account(scope: Scope, receive: Receive, send: Send) -> None:
     await send_json(send, {name: morsel.value for name, morsel in sorted(cookies.items())})
 
 
+async def page(scope: Scope, receive: Receive, send: Send) -> None:
+    """Push an answer, to clients that allow it, before the one that was asked for."""
+    if "http.response.push" in scope["extensions"]:
+        await send({"type": "http.response.push", "path": "/download?bytes=30000", "headers": []})
+    await asyncio.sleep(0.02)
+    await send_json(send, {"pushed": "/download?bytes=30000"})
+
+
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
     await send_json(send, {"error": f"nothing at {scope['path']}"}, status=404)
 
@@ -100,6 +108,7 @@ ROUTES: dict[str, Callable[[Scope, Receive, Send], Awaitable[None]]] = {
     "/download": download,
     "/upload": upload,
     "/login": login,
+    "/page": page,
     "/account": account,
 }
 

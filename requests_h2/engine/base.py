@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 from ..fields import Field, Fields
+from ..inspection import Progress
 from .frames import (
     CONTINUATION,
     END_HEADERS,
@@ -147,13 +148,14 @@ Event = (
 class OpenStream:
     """What both engines know of a stream that is open: its halves and the peer's credit."""
 
-    __slots__ = ("local_open", "receive_window", "remote_open", "reserved")
+    __slots__ = ("local_open", "progress", "receive_window", "remote_open", "reserved")
 
     def __init__(self, local_open: bool, receive_window: int, reserved: bool) -> None:
         self.local_open = local_open
         self.remote_open = True
         self.receive_window = receive_window
         self.reserved = reserved  # promised, and no HEADERS came (RFC 9113 section 5.1)
+        self.progress = Progress()
 
 
 class Engine(abc.ABC):
@@ -188,6 +190,7 @@ class Engine(abc.ABC):
         self._failed = False
         self._pushes = Pushes(enable_push, max_pushes)
         self._pings: list[bytes] = []  # that were not answered
+        self._promised_progress: dict[int, Progress] = {}  # which nobody has asked for
         self.settings_received = False
         """Whether the peer's SETTINGS came, which is the first thing it says."""
         self.settings_acknowledged = False
@@ -207,6 +210,24 @@ class Engine(abc.ABC):
     def has_stream_ids(self) -> bool:
         """Whether another stream can be opened on this connection at all."""
         return self._next_stream_id <= MAX_STREAM_ID
+
+    @property
+    def opened_streams(self) -> int:
+        """Streams that were opened so far, without pushed ones."""
+        return self._next_stream_id // 2
+
+    @property
+    def receive_window(self) -> int:
+        """Octets of DATA that the connection's window allows the peer now."""
+        return self._receive_window
+
+    def progress(self, stream_id: int) -> Progress:
+        """Where the frames of a stream are counted. To be asked for once, after it was opened or
+        :class:`PushPromised` came, when it may be over already.
+        """
+        if stream_id % 2 == 0:
+            return self._promised_progress.pop(stream_id)
+        return self._streams[stream_id].progress
 
     def take_output(self) -> bytes:
         """The bytes to send since the last call."""
@@ -303,8 +324,10 @@ class Engine(abc.ABC):
             return 0
         return sum(stream_id % 2 == 0 for stream_id in self._streams)
 
-    def _frame_block(self, stream_id: int, block: bytes, limit: int, end_stream: bool) -> None:
-        """Queue a field block as HEADERS and as many CONTINUATIONs as it needs."""
+    def _frame_block(self, stream_id: int, block: bytes, limit: int, end_stream: bool) -> int:
+        """Queue a field block as HEADERS and as many CONTINUATIONs as it needs; how many octets
+        they are.
+        """
         last = len(block) <= limit
         flags = (END_STREAM if end_stream else 0) | (END_HEADERS if last else 0)
         self._frame(HEADERS, flags, stream_id, block[:limit])
@@ -312,11 +335,17 @@ class Engine(abc.ABC):
             last = start + limit >= len(block)
             fragment = block[start : start + limit]
             self._frame(CONTINUATION, END_HEADERS if last else 0, stream_id, fragment)
+        return len(block) + FRAME_HEADER * max(1, -(-len(block) // limit))
 
     @property
     @abc.abstractmethod
     def max_concurrent_streams(self) -> int:
         """The peer's SETTINGS_MAX_CONCURRENT_STREAMS, or the assumption before it is known."""
+
+    @property
+    @abc.abstractmethod
+    def send_window(self) -> int:
+        """Octets of DATA that the connection's window allows us now; may be negative."""
 
     @property
     @abc.abstractmethod

@@ -31,6 +31,7 @@ from ..flow_control import MAX_WINDOW
 from .base import (
     ASSUMED_CONCURRENT_STREAMS,
     DEFAULT_WINDOW,
+    FRAME_HEADER,
     MAX_FRAME_SIZE,
     ConnectionFailed,
     DataReceived,
@@ -106,6 +107,7 @@ class H2Engine(Engine):
         self._reader = FrameReader(MAX_FRAME_SIZE)
         self._block: RawFrame | None = None  # which an unfinished field block began with
         self._fragments: list[bytes] = []
+        self._block_size = 0  # octets of its frames
         self._promised_id = 0  # what the last PUSH_PROMISE promised; 0 if that is not wanted
         self._output.append(self._h2.data_to_send())
         self._frame(WINDOW_UPDATE, 0, 0, U32.pack(connection_window - DEFAULT_WINDOW))
@@ -114,6 +116,10 @@ class H2Engine(Engine):
     def max_concurrent_streams(self) -> int:
         limit = self._h2.remote_settings.get(SettingCodes.MAX_CONCURRENT_STREAMS)
         return ASSUMED_CONCURRENT_STREAMS if limit is None else limit
+
+    @property
+    def send_window(self) -> int:
+        return self._send_window
 
     @property
     def max_header_list_size(self) -> int | None:
@@ -125,17 +131,18 @@ class H2Engine(Engine):
 
     def open_stream(self, fields: Sequence[Field], end_stream: bool) -> int:
         stream_id = self._next_stream_id
-        self._send_block(stream_id, fields, end_stream)
+        size = self._send_block(stream_id, fields, end_stream)
         self._next_stream_id += 2
-        self._streams[stream_id] = _Stream(
+        self._streams[stream_id] = stream = _Stream(
             not end_stream, self._h2.remote_settings.initial_window_size, self._stream_window
         )
+        stream.progress.bytes_sent = size
         return stream_id
 
-    def _send_block(self, stream_id: int, fields: Sequence[Field], end_stream: bool) -> None:
+    def _send_block(self, stream_id: int, fields: Sequence[Field], end_stream: bool) -> int:
         block = encode_fields(self._encoder, fields)
         limit = min(self._h2.max_outbound_frame_size, _MAX_FRAME_SENT)
-        self._frame_block(stream_id, block, limit, end_stream)
+        return self._frame_block(stream_id, block, limit, end_stream)
 
     def send_capacity(self, stream_id: int) -> int:
         stream = self._streams.get(stream_id)
@@ -149,7 +156,9 @@ class H2Engine(Engine):
         size = len(data)
         stream.send_window -= size
         self._send_window -= size
-        for start in range(0, size, limit) if size else (0,):
+        starts = range(0, size, limit) if size else (0,)
+        stream.progress.bytes_sent += FRAME_HEADER * len(starts) + size
+        for start in starts:
             chunk = data[start : start + limit]
             last = end_stream and start + limit >= size
             self._frame(DATA, END_STREAM if last else 0, stream_id, chunk)
@@ -160,7 +169,7 @@ class H2Engine(Engine):
     def send_trailers(self, stream_id: int, fields: Sequence[Field]) -> None:
         stream = self._streams.get(stream_id)
         if stream is not None and stream.local_open:
-            self._send_block(stream_id, fields, end_stream=True)
+            stream.progress.bytes_sent += self._send_block(stream_id, fields, end_stream=True)
             stream.local_open = False
             self._close_if_done(stream_id, stream)
 
@@ -242,6 +251,7 @@ class H2Engine(Engine):
                     ErrorCode.FLOW_CONTROL_ERROR, f"DATA past the window of stream {stream_id}"
                 )
             stream.receive_window -= flow_size
+            stream.progress.bytes_received += flow_size + FRAME_HEADER * len(run.parts)
             self._events.append(DataReceived(*run))
             if ended:
                 self._end_remote(stream_id, stream)
@@ -283,10 +293,11 @@ class H2Engine(Engine):
         self._begin_block(frame, bytes(fragment))
 
     def _begin_block(self, frame: RawFrame, fragment: bytes) -> None:
+        size = FRAME_HEADER + len(frame.payload)
         if frame.flags & END_HEADERS:
-            self._block_received(frame, fragment)
+            self._block_received(frame, fragment, size)
         else:
-            self._block, self._fragments = frame, [fragment]
+            self._block, self._fragments, self._block_size = frame, [fragment], size
 
     def _receive_continuation(self, frame: RawFrame) -> None:
         first = self._block
@@ -294,26 +305,31 @@ class H2Engine(Engine):
             raise PeerError(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
         if len(self._fragments) > _MAX_CONTINUATIONS:
             raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "too many CONTINUATION frames")
+        self._block_size += FRAME_HEADER + len(frame.payload)
         self._fragments.append(bytes(frame.payload))
         if frame.flags & END_HEADERS:
             block = b"".join(self._fragments)
             self._block, self._fragments = None, []
-            self._block_received(first, block)
+            self._block_received(first, block, self._block_size)
 
-    def _block_received(self, first: RawFrame, block: bytes) -> None:
+    def _block_received(self, first: RawFrame, block: bytes, size: int) -> None:
         fields = self._decoder.decode_fields(block)
+        stream = self._streams.get(first.stream_id)
+        if stream is not None:
+            stream.progress.bytes_received += size
         if first.kind == HEADERS:
-            self._fields_received(first, fields)
+            self._fields_received(first, stream, fields)
         elif promised_id := self._promised_id:
             window = self._h2.remote_settings.initial_window_size
-            self._streams[promised_id] = _Stream(False, window, self._stream_window, reserved=True)
+            pushed = _Stream(False, window, self._stream_window, reserved=True)
+            self._streams[promised_id] = pushed
+            self._promised_progress[promised_id] = pushed.progress
             self._pushes.accepted_id = promised_id
             self._events.append(PushPromised(first.stream_id, promised_id, fields))
 
-    def _fields_received(self, headers: RawFrame, fields: Fields) -> None:
+    def _fields_received(self, headers: RawFrame, stream: _Stream | None, fields: Fields) -> None:
         """RFC 9113 section 8.1: informational sections, a final one, then perhaps trailers."""
         stream_id, ended = headers.stream_id, headers.flags & END_STREAM != 0
-        stream = self._streams.get(stream_id)
         if stream is None:
             return
         if not stream.remote_open:

@@ -44,6 +44,7 @@ from .base import (
     StreamReset,
 )
 from .frames import (
+    CONTINUATION,
     DATA,
     END_STREAM,
     GOAWAY,
@@ -61,6 +62,7 @@ from .frames import (
 from .nghttp2_client import client_connection, error_code, header_list
 from .nghttp2_gate import Fault, Gate, GatedStream, Header, has_pad_length, number_in
 
+_MESSAGE = (DATA, HEADERS, CONTINUATION)
 _FIRST_PORTION = DEFAULT_WINDOW // 2
 _MAX_PORTION = 1 << 19
 
@@ -89,6 +91,11 @@ class NGHTTP2Engine(Engine):
     @property
     def max_concurrent_streams(self) -> int:
         return self._max_concurrent_streams
+
+    @property
+    def send_window(self) -> int:
+        window: int = self._ngh2.remote_window_size
+        return window
 
     @property
     def max_header_list_size(self) -> int | None:
@@ -127,6 +134,7 @@ class NGHTTP2Engine(Engine):
             # An empty frame needs no window (RFC 9113 section 6.9.1), but nghttp2 waits for one,
             # and a peer that has got all that it expects may never open one.
             self._frame(DATA, END_STREAM, stream_id, b"")
+            stream.progress.bytes_sent += HEADER_SIZE
             stream.ended_alone = True
         if end_stream:
             stream.local_open = False
@@ -141,7 +149,8 @@ class NGHTTP2Engine(Engine):
             else:
                 # nghttp2 waits for a window, as in send_data, though HEADERS need none.
                 block = stateless_block(fields)
-                self._frame_block(stream_id, block, MAX_FRAME_SIZE, end_stream=True)
+                size = self._frame_block(stream_id, block, MAX_FRAME_SIZE, end_stream=True)
+                stream.progress.bytes_sent += size
                 stream.ended_alone = True
             stream.local_open = False
             self._close_if_done(stream_id, stream)
@@ -275,7 +284,9 @@ class NGHTTP2Engine(Engine):
                 self._events.append(StreamReset(event.stream_id, event.error_code, True))
         elif isinstance(event, ngh2.PushedStreamReceived):
             promised_id = event.promised_stream_id
-            self._streams[promised_id] = GatedStream(False, self._stream_window, reserved=True)
+            pushed = GatedStream(False, self._stream_window, reserved=True)
+            self._streams[promised_id] = pushed
+            self._promised_progress[promised_id] = pushed.progress
             self._pushes.accepted_id = promised_id
             self._events.append(PushPromised(event.stream_id, promised_id, list(event.headers)))
         elif isinstance(event, ngh2.GoAwayReceived):
@@ -302,6 +313,7 @@ class NGHTTP2Engine(Engine):
         stream = self._streams.get(stream_id)
         if stream is not None:
             stream.receive_window -= size
+            stream.progress.bytes_received += HEADER_SIZE + size
             if stream.receive_window < 0:
                 text = f"DATA past the window of stream {stream_id}"
                 raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, text)
@@ -373,6 +385,8 @@ class NGHTTP2Engine(Engine):
                 keep = self._reset_by_nghttp2(stream_id, output[payload:after])
             elif kind == GOAWAY:
                 self._ended_by_nghttp2(output[payload:after])
+            elif kind in _MESSAGE and (stream := self._streams.get(stream_id)) is not None:
+                stream.progress.bytes_sent += after - at
             if not keep:
                 self._output.append(output[begin:at])
                 begin = after

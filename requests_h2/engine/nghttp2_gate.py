@@ -32,6 +32,7 @@ from .frames import (
 )
 
 MAX_CONTINUATIONS = 63
+_FIELD_BLOCKS = (HEADERS, PUSH_PROMISE, CONTINUATION)
 _NUMBER_END = {WINDOW_UPDATE: 4, GOAWAY: 4, PUSH_PROMISE: 5}  # octets, with a pad length
 
 
@@ -131,6 +132,8 @@ class Gate:
                     fault = _out_of_turn(stream, kind, flags)
                 if fault is not None:
                     yield Header(at, kind, flags, stream_id, size), fault
+            if stream is not None and kind in _FIELD_BLOCKS:
+                stream.progress.bytes_received += HEADER_SIZE + size
             self._kind = kind
             at += HEADER_SIZE + size
         if at < end:

@@ -17,6 +17,7 @@ import vcr
 from requests.adapters import HTTPAdapter
 from vcr.errors import CannotOverwriteExistingCassetteException
 
+import requests_h2
 from requests_h2.exceptions import HTTP2RequiredError
 from tests.servers.support import TIMEOUT, sha256
 from tests.support.servers import Document, Server
@@ -52,6 +53,20 @@ def test_responses_streamed(session: requests.Session, server: Server) -> None:
         mock.get(NOWHERE, body=b"x" * 1000)
         with session.get(NOWHERE, stream=True, timeout=TIMEOUT) as response:
             assert [len(each) for each in response.iter_content(400)] == [400, 400, 200]
+
+
+def test_responses_inspected(server: Server) -> None:
+    """There is no connection to tell of."""
+    with responses.RequestsMock() as mock, requests.Session() as session:
+        mock.get(f"{server.url}/1k", body=b"mocked")
+        requests_h2.mount(session)
+        with requests_h2.record(session) as recording:
+            response = session.get(f"{server.url}/1k", timeout=TIMEOUT)
+    info = response.raw.connection_info
+    assert (info.connection_id, info.peer_address, info.reused) == (0, None, False)
+    (entry,) = recording.entries
+    assert (entry.status, entry.finished) == (200, True)
+    assert "GET" in recording.table()
 
 
 def test_responses_passing_through(

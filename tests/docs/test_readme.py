@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import requests
 
+import requests_h2
 from requests_h2 import HTTP2Adapter
 from tests.support.pages import Example
 from tests.support.peer import StartPeer, serve
@@ -22,6 +25,20 @@ def test_in_short(example: Example, peer: StartPeer, capsys: pytest.CaptureFixtu
     assert version == "HTTP/2"
     assert sum(map(int, filter(None, sizes))) == len(BODY)
     assert started.accepted == 1
+
+
+def test_recording(
+    example: Example,
+    session: requests.Session,
+    peer: StartPeer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    example(peer(answer).url, session=session, requests_h2=requests_h2)
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert "<title>" in Path("trace.html").read_text(encoding="utf-8")
 
 
 def test_one_line(example: Example, session: requests.Session, peer: StartPeer) -> None:

@@ -32,7 +32,7 @@ def lines_of(engine: str, data: bytes, split: Split, *, values: bool = False) ->
         max_header_list_size=MAX_HEADER_LIST_SIZE,
         enable_push=True,
     )
-    subject.frame_log = FrameLog("a:443", values, news)
+    subject.frame_log = FrameLog("a:443 #1", values, news)
     with frame_lines() as log:
         for end_stream in (True, False, True):
             subject.open_stream(FIELDS, end_stream)

@@ -36,6 +36,9 @@ def test_it_runs(
         "echoed": b"one, two",
         "engine": engine,
         "mounted": True,
+        "recorded": ["POST"],
+        "reused": True,
+        "retired": [],
         "version": requests_h2.__version__,
     }
 

@@ -11,15 +11,21 @@ import urllib3
 
 import requests_h2
 from requests_h2 import (
+    SECRET_HEADERS,
     AdaptiveWindow,
     BodyWithTrailers,
+    ConnectionInfo,
     FlowControlManager,
+    GoAway,
     HTTP2Adapter,
     InformationalResponse,
+    OpenConnection,
     PushedResponse,
+    Recording,
     get_pushes,
     install,
     mount,
+    record,
     uninstall,
 )
 
@@ -83,7 +89,13 @@ def main(url: str, context: ssl.SSLContext) -> dict[str, object]:
         response = session.get(url, hooks=hooks, timeout=(3.05, 10))
         pushes = [push.response(timeout=5).content for push in get_pushes(response)]
         body = BodyWithTrailers(parts(), trailers)
-        echoed = session.post(url, data=body, timeout=10).content
+        recording: Recording = record(session, redact=[*SECRET_HEADERS, "x-key"])
+        with recording:
+            posted = session.post(url, data=body, timeout=10)
+        echoed = posted.content
+        info: ConnectionInfo = posted.raw.connection_info
+        connections: list[OpenConnection] = adapter.connections()
+        retired: list[GoAway] = [each.goaway for each in connections if each.goaway]
         seconds: float = adapter.ping(url, timeout=5)
         engine: str = adapter.engine
     with install(pool_maxsize=2):
@@ -96,5 +108,8 @@ def main(url: str, context: ssl.SSLContext) -> dict[str, object]:
         "seconds": seconds,
         "engine": engine,
         "mounted": mounted,
+        "recorded": [entry.method for entry in recording.entries],
+        "reused": info.reused,
+        "retired": retired,
         "version": requests_h2.__version__,
     }

@@ -21,7 +21,9 @@ LAYERS = (
     ("remedies",),
     ("witness",),
     ("__init__",),
-    ("install", "launch"),
+    ("install", "launch", "recorder"),
+    ("har", "waterfall"),
+    ("entries",),
     ("adapter",),
     ("cleartext", "push"),
     ("pool",),
@@ -30,7 +32,7 @@ LAYERS = (
     ("response",),
     ("body",),
     ("connection",),
-    ("keepalive", "pushing", "receiving", "sending"),
+    ("keepalive", "pushing", "receiving", "sending", "viewing"),
     ("managed_reading", "stream_table"),
     ("credit",),
     ("stream",),
@@ -47,8 +49,8 @@ LAYERS = (
     ("tls_in_tls",),
     ("options", "receive_buffer"),
     ("exchange", "fields", "flow_control", "fork", "frame_sizes", "framewise", "outbound", "tls"),
-    ("unix_socket",),
-    ("exceptions", "news", "proxy_settings", "timeouts"),
+    ("notes", "unix_socket"),
+    ("exceptions", "inspection", "news", "proxy_settings", "timeouts"),
 )
 RANK = {name: row for row, names in enumerate(LAYERS) for name in names}
 

@@ -58,7 +58,7 @@ def test_the_description_links_to_nothing_of_the_checkout() -> None:
     """PyPI has no files that a relative link could lead to."""
     description = metadata("requests-http2").json["description"]
     assert "Two commands" in description
-    assert re.findall(r"<(?!https?:)[^<>]+>`_", description) == []
+    assert re.findall(r"<(?!https?:)[^<>]+>`_|image::", description) == []
 
 
 def test_what_runs_here_satisfies_the_ranges(setup_cfg: configparser.ConfigParser) -> None:
@@ -102,6 +102,17 @@ def wanted(text: str) -> set[tuple[str, str]]:
 
 def test_the_package_is_marked_as_typed() -> None:
     assert (Path(requests_h2.__file__).parent / "py.typed").exists()
+
+
+def test_what_is_no_module_is_packaged_too(setup_cfg: configparser.ConfigParser) -> None:
+    package = Path(requests_h2.__file__).parent
+    others = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    patterns = setup_cfg["options.package_data"]["requests_h2"].split(",")
+    assert {pattern.strip() for pattern in patterns} == others
 
 
 def test_the_readme_is_what_it_promises() -> None:

@@ -1,0 +1,195 @@
+"""``with record(session) as recording``: timings of requests, connections and pushes."""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import requests
+from urllib3 import HTTPResponse
+
+from .adapter import HTTP2Adapter
+from .entries import Body, Entry, Sighting, redacted, without_credentials
+from .exchange import Exchange
+from .har import har_text
+from .notes import Answered, Failed, error_text
+from .response import HTTP2Response
+from .waterfall import page_text, table_text
+
+SECRET_HEADERS = ("authorization", "cookie", "proxy-authorization", "set-cookie")
+"""Headers whose values no recording shows, unless :func:`record` is told otherwise."""
+
+
+def record(session: requests.Session, *, redact: Iterable[str] = SECRET_HEADERS) -> Recording:
+    """Record what the session does, in a ``with`` block::
+
+        with requests_h2.record(session) as recording:
+            session.get("https://www.example.com/", timeout=10)
+        recording.save("trace.har")
+
+    Recorded is what goes through the :class:`HTTP2Adapter` objects that are mounted on the session
+    now, over HTTP/2 and HTTP/1.1, by any thread, and also by other sessions that have the same
+    adapter. Content is never kept. Several recordings at once do not disturb each other.
+
+    :param redact: names of headers whose values are replaced, in either direction.
+    :raises ValueError: when no such adapter is mounted.
+    :raises TypeError: when ``redact`` is a text, of whose letters nobody thinks as names.
+    """
+    if isinstance(redact, str):
+        raise TypeError(f"redact takes a list of header names: [{redact!r}]")
+    adapters = {id(one): one for one in session.adapters.values() if isinstance(one, HTTP2Adapter)}
+    if not adapters:
+        raise ValueError(
+            "No HTTP2Adapter is mounted on this session, and others are not recorded: "
+            "requests_h2.mount(session) mounts one"
+        )
+    return Recording(adapters.values(), redact)
+
+
+class Recording:
+    """What has gone through the adapters during the block; see :func:`record`. Thread-safe.
+
+    It can be looked at at any time. What is under way then is shown as far as it has come.
+    """
+
+    def __init__(self, adapters: Iterable[HTTP2Adapter], redact: Iterable[str]) -> None:
+        self._adapters = list(adapters)
+        self._secret = frozenset(name.lower() for name in redact)
+        self._zero, self._wall_zero = time.monotonic(), time.time()
+        self._sightings: list[Sighting] = []  # only ever appended to, which is atomic
+        self._on = False
+
+    def __enter__(self) -> Recording:
+        """Go on with it.
+
+        :raises RuntimeError: inside its own block.
+        """
+        if self._on:
+            raise RuntimeError("this recording is on already; record(session) makes another")
+        self._on = True
+        for adapter in self._adapters:
+            adapter.observe(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for adapter in self._adapters:
+            adapter.ignore(self)
+        self._on = False
+
+    @property
+    def entries(self) -> list[Entry]:
+        """One for each request that went out and each push, in the order of their beginnings."""
+        now = time.monotonic()
+        sightings = list(self._sightings)
+        # A push that has answered a request is shown as that.
+        adopted = {id(progress) for sighting in sightings for progress in sighting.progresses()}
+        made = [
+            entry
+            for sighting in sightings
+            for entry in sighting.entries(self._zero, now, adopted, self._secret)
+        ]
+        return sorted(made, key=lambda entry: entry.started)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a file: ``.har`` for an HTTP Archive (HAR 1.2), ``.html`` for a page that shows a
+        waterfall, and needs nothing but itself.
+
+        :raises ValueError: for any other suffix; nothing is written.
+        :raises OSError: when it cannot be written.
+        """
+        suffix = Path(path).suffix.lower()
+        if suffix == ".har":
+            text = har_text(self.entries, self._wall_zero)
+        elif suffix == ".html":
+            text = page_text(self.entries, self._wall_zero)
+        else:
+            raise ValueError(f"A recording is saved as .har or .html, not as {suffix or path!r}")
+        Path(path).write_text(text, encoding="utf-8")
+
+    def table(self) -> str:
+        """A table for terminals, a line for each entry. Times are milliseconds."""
+        return table_text(self.entries)
+
+    def watch(self, exchange: Exchange) -> _Watch:
+        """What the adapters call."""
+        request = exchange.request
+        assert exchange.notes is not None
+        sighting = Sighting(
+            method=request.method or "",
+            url=without_credentials(request.url or ""),
+            headers=redacted(
+                [(_text(name), _text(value)) for name, value in request.headers.items()],
+                self._secret,
+            ),
+            size=_body_size(request),
+            began_at=time.monotonic(),
+            notes=exchange.notes,
+        )
+        self._sightings.append(sighting)
+        return _Watch(sighting)
+
+
+class _Watch:
+    """How one exchange ends."""
+
+    def __init__(self, sighting: Sighting) -> None:
+        self._sighting = sighting
+
+    def failed(self, error: BaseException) -> None:
+        self._sighting.failed = (time.monotonic(), Failed(error_text(error)))
+
+    def answered(self, response: requests.Response) -> None:
+        raw = response.raw
+        if not isinstance(raw, HTTPResponse):
+            # A library has put something else in the place of a server's response.
+            answer = Answered("", response.status_code, list(response.headers.items()))
+            self._sighting.body = Body(ended_at=time.monotonic())
+        else:
+            fields = list(raw.headers.items())
+            answer = Answered(raw.version_string, response.status_code, fields)
+            if not isinstance(raw, HTTP2Response):
+                self._sighting.dial = getattr(raw, "connection_info", None)
+                self._sighting.body = _body_of(raw)
+        self._sighting.answered = (time.monotonic(), answer)
+
+
+def _body_of(raw: HTTPResponse) -> Body:
+    """Told by urllib3, which lets go of the connection when the body is at its end."""
+    body, weak = Body(), weakref.ref(raw)  # weak, because it is kept by the response itself
+
+    def ended() -> None:
+        body.ended_at = body.ended_at or time.monotonic()
+        if (response := weak()) is not None:
+            body.received = response.tell()  # counted after the first call
+            # What http.client has not read of a Content-Length.
+            if getattr(response._fp, "length", None):
+                body.remark = "closed before its end"
+            type(response).release_conn(response)
+
+    if raw.closed:
+        body.ended_at = time.monotonic()
+    else:
+        raw.release_conn = ended  # type: ignore[method-assign]
+    return body
+
+
+def _body_size(request: requests.PreparedRequest) -> int | None:
+    """Octets, unless they are to be counted while they are sent."""
+    length = request.headers.get("Content-Length")
+    if length is not None and _text(length).isdigit():
+        return int(length)
+    return 0 if request.body is None else None
+
+
+def _text(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
