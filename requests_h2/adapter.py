@@ -128,7 +128,8 @@ class HTTP2Adapter(HTTPAdapter):
             uds=None if uds is None else checked_path(uds),
         )
         self._engine = choose(engine)
-        self._ssl_context = ssl_context
+        # Subclasses keep contexts of their own in _ssl_context, HTTPie's among them.
+        self._given_ssl_context = ssl_context
         self._register = Register()
         self._session: weakref.ref[requests.Session] | None = None
         self._manager_lock = threading.RLock()
@@ -143,7 +144,7 @@ class HTTP2Adapter(HTTPAdapter):
 
     def __getstate__(self) -> dict[str, Any]:
         # Not by __attrs__, which another adapter that we are combined with replaces.
-        own = {"_options": self._options, "_ssl_context": self._ssl_context}
+        own = {"_options": self._options, "_given_ssl_context": self._given_ssl_context}
         return {**super().__getstate__(), **own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -151,7 +152,7 @@ class HTTP2Adapter(HTTPAdapter):
         # Needed when the class above makes the pool manager.
         self._options = state["_options"]
         self._engine = choose(self._options.engine)
-        self._ssl_context = state["_ssl_context"]
+        self._given_ssl_context = state["_given_ssl_context"]
         self._register = Register()
         self._session = None
         self._manager_lock = threading.RLock()
@@ -162,7 +163,7 @@ class HTTP2Adapter(HTTPAdapter):
         """An adapter with the same settings. The ``ssl_context`` is shared: there are no copies of
         one, which is also why an adapter that has one cannot be pickled.
         """
-        memo[id(self._ssl_context)] = self._ssl_context
+        memo[id(self._given_ssl_context)] = self._given_ssl_context
         memo[id(self)] = copied = object.__new__(type(self))
         copied.__setstate__(copy.deepcopy(self.__getstate__(), memo))
         return copied
@@ -180,8 +181,8 @@ class HTTP2Adapter(HTTPAdapter):
 
     @poolmanager.setter
     def poolmanager(self, manager: PoolManager) -> None:
-        if self._ssl_context is not None:
-            manager.connection_pool_kw.setdefault("ssl_context", self._ssl_context)
+        if self._given_ssl_context is not None:
+            manager.connection_pool_kw.setdefault("ssl_context", self._given_ssl_context)
         if self._options.uds is not None and manager.proxy is not None:
             raise ValueError(f"uds={self._options.uds!r} and a ProxyManager exclude each other")
         self._use_http2_pools(manager)
@@ -223,8 +224,8 @@ class HTTP2Adapter(HTTPAdapter):
                 f"uds={self._options.uds!r} and a proxy exclude each other: leave proxies= out, or "
                 "mount another adapter for what goes through the proxy"
             )
-        if self._ssl_context is not None:
-            proxy_kwargs.setdefault("ssl_context", self._ssl_context)
+        if self._given_ssl_context is not None:
+            proxy_kwargs.setdefault("ssl_context", self._given_ssl_context)
         # Threads that come first at the same time would each make a manager, with connections of
         # its own. Reentrant, because subclasses may override what is called from here.
         with self._manager_lock:

@@ -126,6 +126,28 @@ def test_ssl_context_through_init_poolmanager(
         assert get(session, started.url).raw.version == 20
 
 
+def test_ssl_context_that_a_subclass_keeps_under_the_usual_name(
+    make_adapter: Callable[..., Any], peer: StartPeer, certs: Certificates
+) -> None:
+    """As HTTPie's adapter does; ours must not set that attribute meanwhile."""
+    base = type(make_adapter())
+
+    class Own(base):  # type: ignore[misc, valid-type]
+        def __init__(self) -> None:
+            self._ssl_context = certs.client_context()
+            self._ssl_context.maximum_version = ssl.TLSVersion.TLSv1_2
+            super().__init__()
+
+        def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+            super().init_poolmanager(*args, ssl_context=self._ssl_context, **kwargs)
+
+    started = peer(serve(answer))
+    with requests.Session() as session:
+        session.mount("https://", Own())
+        get(session, started.url, stream=True).close()
+        assert started.connection().channel.tls.version() == "TLSv1.2"
+
+
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What CAs are loaded from, each time that happens; contexts made before are forgotten."""
