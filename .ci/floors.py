@@ -9,7 +9,7 @@ import configparser
 import re
 from pathlib import Path
 
-EXTRAS = ("brotli", "zstd", "socks", "nghttp2", "demo")
+EXTRAS = ("brotli", "zstd", "socks", "nghttp2", "httpie", "demo")
 SETUP_CFG = Path(__file__).resolve().parents[1] / "setup.cfg"
 
 

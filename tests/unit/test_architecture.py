@@ -21,7 +21,7 @@ LAYERS = (
     ("remedies",),
     ("witness",),
     ("__init__",),
-    ("install", "launch", "recorder"),
+    ("httpie", "install", "launch", "recorder"),
     ("har", "waterfall"),
     ("entries",),
     ("adapter",),

@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 import requests_h2
 
 ROOT = Path(__file__).resolve().parents[2]
-USERS_EXTRAS = ("brotli", "zstd", "socks", "nghttp2", "demo")
+USERS_EXTRAS = ("brotli", "zstd", "socks", "nghttp2", "httpie", "demo")
 SCRIPTS = ["docs/tour.sh", "tests/run.sh", ".ci/setup-lib.sh"]
 
 
@@ -69,7 +69,7 @@ def test_what_runs_here_satisfies_the_ranges(setup_cfg: configparser.ConfigParse
 
 def test_every_extra_of_a_user_is_tested(setup_cfg: configparser.ConfigParser) -> None:
     extras = setup_cfg["options.extras_require"]
-    tested = wanted(extras["test"]) | wanted(extras["test-tools"])
+    tested = wanted("\n".join(extras[each] for each in ("test", "test-tools", "compat")))
     for extra in USERS_EXTRAS:
         assert wanted(extras[extra]) <= tested
 
@@ -142,7 +142,7 @@ def test_importing_starts_nothing() -> None:
         "socket.socket.bind = socket.socket.connect = never\n"
         "subprocess.Popen.__init__ = threading.Thread.start = never\n"
         "import requests_h2, requests_h2.demo.__main__, requests_h2.demo.server\n"
-        "print(sorted({'hypercorn', 'trustme'} & set(sys.modules)))\n"
+        "print(sorted({'httpie', 'hypercorn', 'trustme'} & set(sys.modules)))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
