@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import pickle
+import socket
+import tempfile
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -237,6 +239,30 @@ def test_in_cleartext(
     assert (first.http_version, first.reused, second.reused) == ("HTTP/1.1", False, True)
     (listed,) = adapter.connections()
     assert (listed.connection_id, listed.streams_opened) == (first.connection_id, 2)
+
+
+def test_with_prior_knowledge(make_session: MakeSession, peer: StartPeer) -> None:
+    started, session = peer(ordinary, tls=False, h2c=True), make_session(prior_knowledge=True)
+    session.mount("http://", session.get_adapter("https://"))
+    first, second = (info(session.get(started.url, timeout=WAIT)) for _ in range(2))
+    assert (first.http_version, first.stream_id, second.stream_id) == ("HTTP/2", 1, 3)
+    assert (first.alpn, first.tls_version, first.cipher) == (None, None, None)
+    assert (first.handshake_time, second.reused) == (None, True)
+    assert first.dial_time is not None
+    assert first.peer_address == ("127.0.0.1", started.port)
+    (listed,) = connections(session)
+    assert (listed.http_version, listed.connection_id) == ("HTTP/2", first.connection_id)
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix domain sockets here")
+@pytest.mark.parametrize("alpn", [["h2"], None])
+def test_over_a_unix_socket(make_session: MakeSession, peer: StartPeer, alpn: Any) -> None:
+    with tempfile.TemporaryDirectory(prefix="h2-") as folder:
+        path = f"{folder}/sock"
+        started = peer(ordinary, uds=path, alpn=alpn)
+        seen = info(make_session(uds=path).get(started.url, timeout=WAIT))
+    assert (seen.peer_address, seen.local_address) == (path, None)
+    assert (seen.alpn, seen.tls_version) == (alpn and alpn[0], "TLSv1.3")
 
 
 def test_as_the_stock_adapter(make_session: MakeSession, peer: StartPeer) -> None:
