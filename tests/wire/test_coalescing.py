@@ -405,10 +405,15 @@ def only_for(*served: str) -> Callable[[Any], None]:
 def test_misdirected(session: requests.Session, peer: StartPeer, method: str) -> None:
     """The server has not processed it, so any method is sent again, and once."""
     started = peer([only_for(ONE), ordinary])
+    replays = []
     for host in (ONE, TWO, TWO, ONE):
         response = session.request(method, at(host, started), timeout=WAIT)
         assert response.status_code == 200
         assert not response.history
+        info: Any = response.raw.connection_info
+        assert info.origin == f"{host}:{started.port}"
+        replays.append(info.replays)
+    assert replays == [0, 1, 0, 0]
     assert [hosts(conn) for conn in started.connections] == [[ONE, TWO, ONE], [TWO, TWO]]
 
 
