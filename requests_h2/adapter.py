@@ -19,6 +19,7 @@ from urllib3 import HTTPResponse, PoolManager, Retry
 from urllib3.exceptions import LocationParseError, LocationValueError
 
 from .cleartext import CleartextPool
+from .coalescing import OpenConnections
 from .engine.choice import choose
 from .exceptions import CallerError, HTTP2RequiredError
 from .exchange import Exchange, Observer, register_events
@@ -81,6 +82,8 @@ class HTTP2Adapter(HTTPAdapter):
     :param uds: the path of a Unix domain socket, ``str`` or ``os.PathLike``, that all connections
         go to, whatever host the URL names. Proxies of the environment are ignored; any other raises
         ``requests.exceptions.ProxyError``.
+    :param coalesce: let hosts of one address, port and certificate share a connection (RFC 9113
+        section 9.1.1). What the server answers with 421 goes over a connection of its own.
     :raises ImportError: for an engine that is not installed, or when urllib3-future, which comes
         with niquests, is there in the place of urllib3.
     :raises ValueError, TypeError: for options that have no meaning.
@@ -109,6 +112,7 @@ class HTTP2Adapter(HTTPAdapter):
         log_fields: bool = False,
         prior_knowledge: bool = False,
         uds: str | os.PathLike[str] | None = None,
+        coalesce: bool = False,
     ) -> None:
         _require_urllib3()
         register_events()
@@ -126,6 +130,7 @@ class HTTP2Adapter(HTTPAdapter):
             log_fields=log_fields,
             prior_knowledge=prior_knowledge,
             uds=None if uds is None else checked_path(uds),
+            coalesce=coalesce,
         )
         self._engine = choose(engine)
         # Subclasses keep contexts of their own in _ssl_context, HTTPie's among them.
@@ -185,7 +190,7 @@ class HTTP2Adapter(HTTPAdapter):
             manager.connection_pool_kw.setdefault("ssl_context", self._given_ssl_context)
         if self._options.uds is not None and manager.proxy is not None:
             raise ValueError(f"uds={self._options.uds!r} and a ProxyManager exclude each other")
-        self._use_http2_pools(manager)
+        self._use_http2_pools(manager, OpenConnections() if self._options.coalesce else None)
         vars(self)["poolmanager"] = manager
 
     def renew_after_fork(self) -> None:
@@ -421,23 +426,25 @@ class HTTP2Adapter(HTTPAdapter):
                     pool.drain("the adapter was closed")
         super().close()
 
-    def _use_http2_pools(self, manager: PoolManager) -> None:
+    def _use_http2_pools(
+        self, manager: PoolManager, open_connections: OpenConnections | None = None
+    ) -> None:
         """Swap the classes of a manager's pools. Options go by ``partial``: unknown keywords would
         break the manager's pool keys.
         """
         manager.pool_classes_by_scheme = {
-            scheme: self._pool_class(scheme, stock)
+            scheme: self._pool_class(scheme, stock, open_connections)
             for scheme, stock in manager.pool_classes_by_scheme.items()
         }
 
-    def _pool_class(self, scheme: str, stock: Any) -> Any:
+    def _pool_class(self, scheme: str, stock: Any, open_connections: OpenConnections | None) -> Any:
         while isinstance(stock, functools.partial) and "stock" in stock.keywords:
             stock = stock.keywords["stock"]  # the manager is another adapter's too
         options = dataclasses.replace(self._options, engine=self._engine)
         ours: dict[str, Any] = {"options": options, "register": self._register, "stock": stock}
         made = stock
         if scheme == "https" and options.http2 is not False:
-            made = functools.partial(SecurePool, **ours)
+            made = functools.partial(SecurePool, open_connections=open_connections, **ours)
         elif scheme == "http" and options.prior_knowledge:
             made = functools.partial(CleartextPool, **ours)
         if options.uds is not None:

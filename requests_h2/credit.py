@@ -21,13 +21,12 @@ from .stream import Stream
 class Credit:
     """See the module's docstring.
 
-    :param origin: ``host:port``, for messages.
+    :param origin: ``host:port`` of the connection, for messages.
     :param window_manager: makes the managers of windows, if they are not ours.
     """
 
     def __init__(self, engine: Engine, origin: str, window_manager: WindowManager | None) -> None:
         self._engine = engine
-        self._origin = origin
         self._window_manager = window_manager
         self._window = FlowControlManager(CONNECTION_WINDOW)
         self.shared: SharedWindow | None = None
@@ -37,13 +36,14 @@ class Credit:
         self.granted: dict[int, int] = {}
         """What managers gave to streams, or to the connection (0), and was not sent yet."""
 
-    def manager(self, stream_id: int) -> ManagedWindow | None:
-        """Who decides about a new stream's window instead of us."""
+    def manager(self, stream_id: int, origin: str) -> ManagedWindow | None:
+        """Who decides about a new stream's window instead of us.
+
+        :param origin: of its request, for messages.
+        """
         if self._window_manager is None:
             return None
-        return ManagedWindow(
-            self._window_manager, self._engine.stream_window, self._origin, stream_id
-        )
+        return ManagedWindow(self._window_manager, self._engine.stream_window, origin, stream_id)
 
     def read(self, stream: Stream, size: int) -> bool:
         """The application has read ``size`` octets; whether that gave credit to the peer."""

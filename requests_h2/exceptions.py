@@ -143,6 +143,11 @@ def to_urllib3(fault: StreamFault) -> HTTPError:
     return ProtocolError(fault.message, fault)
 
 
+def on_connection(origin: str, dialled: str) -> str:
+    """How messages name an origin whose request went over the connection to another."""
+    return f"{origin} (on the connection to {dialled})"
+
+
 def error_name(code: int) -> str:
     """``REFUSED_STREAM (0x7)``; the bare number for a code that RFC 9113 does not register."""
     try:

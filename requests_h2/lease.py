@@ -65,6 +65,11 @@ class Lease:
         return self.connection and self.connection.sock
 
     @property
+    def coalesced(self) -> bool:
+        """Whether the HTTP/2 connection was dialled for another host."""
+        return self.connection is not None and self.connection.origin != self._pool.origin_name
+
+    @property
     def is_verified(self) -> bool:
         return self.dialled.is_verified
 
@@ -80,7 +85,7 @@ class Lease:
         self, method: str, target: RequestTarget, headers: Headers, body: Any, timeout: Timeout
     ) -> None:
         """Say what is to be sent. It is checked when there is an HTTP/2 connection for it."""
-        self._outgoing = _Outgoing(method, target, headers, body)
+        self._outgoing = _Outgoing(method, target, headers, body, self._pool.origin_name)
         self.read_timeout = Timeout.resolve_default_timeout(timeout.read_timeout)
 
     @property
@@ -243,6 +248,13 @@ class Lease:
             self.release()
         return self.connection.keepalive.ping(self.read_timeout)
 
+    def abandon(self, response: HTTP2Response) -> None:
+        """Nobody wants a response, nor what was pushed with it."""
+        response.close()
+        assert self.connection is not None
+        assert self.stream is not None
+        self.connection.pushing.drop(self.stream)
+
     def drain(self, reason: str) -> None:
         """Let the connection carry no other request."""
         assert self.connection is not None
@@ -269,7 +281,10 @@ class Lease:
 class _Outgoing:
     """A request whose fields and body are made and checked at their first use."""
 
-    def __init__(self, method: str, target: RequestTarget, headers: Headers, body: Any) -> None:
+    def __init__(
+        self, method: str, target: RequestTarget, headers: Headers, body: Any, origin: str
+    ) -> None:
+        self._origin = origin
         self._method = method
         self._target = target
         self._headers = headers
@@ -287,5 +302,6 @@ class _Outgoing:
     def request(self) -> Request:
         if self._request is None:
             fields = request_fields(self._method, self._target, self._headers, self.body.length)
-            self._request = Request(self._method, fields, not self.body.empty, current_exchange())
+            sending = not self.body.empty
+            self._request = Request(self._method, fields, sending, current_exchange(), self._origin)
         return self._request

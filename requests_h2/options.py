@@ -32,12 +32,15 @@ class Options:
     log_fields: bool = False
     prior_knowledge: bool = False
     uds: str | None = None
+    coalesce: bool = False
 
     def __post_init__(self) -> None:
         if self.http2 not in (True, False, "required"):
             raise ValueError(f'http2 must be True, False or "required", not {self.http2!r}')
         if self.prior_knowledge and self.http2 is False:
             raise ValueError("prior_knowledge=True is about HTTP/2, which http2=False excludes")
+        if not isinstance(self.coalesce, bool):
+            raise TypeError(f"coalesce must be True or False, not {self.coalesce!r}")
         if self.max_pushes < 1:
             raise ValueError(f"max_pushes must be a positive number, not {self.max_pushes!r}")
         if not self.push_timeout > 0:

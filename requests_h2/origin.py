@@ -22,6 +22,7 @@ from urllib3.util import Timeout
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from . import notes
+from .coalescing import Destination, OpenConnections
 from .connection import Connection
 from .engine.choice import engine_class
 from .exceptions import HTTP2RequiredError, StreamFault
@@ -51,6 +52,8 @@ class Dialler(Protocol):
     scheme: str
     host: str
     port: int | None
+    origin_name: str
+    """``host:port``."""
 
     def take_http1(self, timeout: float | None) -> HTTPConnection:
         """A place in the HTTP/1.1 queue, and its connection, which may be a new, closed one."""
@@ -73,6 +76,9 @@ class Dialler(Protocol):
     def transport(self, sock: Any) -> Transport:
         """The transport for what urllib3 has connected, which must not be used otherwise then."""
 
+    def destination(self) -> Destination | None:
+        """What decides which other hosts' connections will do; ``None`` when none will."""
+
 
 class _Dial:
     """An attempt to connect that other threads wait for."""
@@ -86,10 +92,18 @@ class Origin:
     """What is open to one host and port with one set of TLS and proxy settings. Thread-safe.
 
     :param register: where its connections are noted.
-    :param max_connections: HTTP/2 connections at most.
+    :param open_connections: those of other origins that may be used, too; ``None`` for none.
+    :param max_connections: HTTP/2 connections of its own at most.
     """
 
-    def __init__(self, options: Options, register: Register, *, max_connections: int) -> None:
+    def __init__(
+        self,
+        options: Options,
+        register: Register,
+        open_connections: OpenConnections | None = None,
+        *,
+        max_connections: int,
+    ) -> None:
         self._options = options
         self._register = register
         self._max_connections = max(1, max_connections)
@@ -97,6 +111,8 @@ class Origin:
         # has it may take a connection's, never the other way round.
         self._dialled = threading.Condition(threading.Lock())
         self._connections: list[Connection] = []
+        self._borrowed: list[Connection] = []  # dialled, and to be drained, by other origins
+        self._open_connections = open_connections
         self._dial: _Dial | None = None
         self._http1 = False  # what the last dial found
         self._http1_only = False  # the server sent HTTP_1_1_REQUIRED
@@ -108,6 +124,7 @@ class Origin:
         with self._dialled:
             connections = list(self._connections)
             self._connections.clear()
+            self._borrowed.clear()
         for connection in connections:
             connection.drain(reason)
 
@@ -115,13 +132,14 @@ class Origin:
         """In a forked child: dial anew. The connections forget themselves."""
         self._dialled = threading.Condition(threading.Lock())
         self._connections.clear()
+        self._borrowed.clear()
         self._dial = None
         renew_tls_after_fork()
 
     def adopt(self, lease: Lease) -> Promise | None:
         """Give the lease an unclaimed push that may answer its request."""
         with self._dialled:
-            connections = list(self._connections)
+            connections = [*self._connections, *self._borrowed]
         for connection in connections:
             if promise := lease.adopt(connection):
                 return promise
@@ -148,15 +166,16 @@ class Origin:
                     raise pending.error
                 pending, dial = self._dial, None
                 shared = not self._http1 and not self._http1_only
-                open_connections = [c for c in self._connections if c.usable]
+                own = [c for c in self._connections if c.usable]
+                open_connections = own + [c for c in self._borrowed if c.usable]
                 if any(connection not in tried for connection in open_connections):
                     continue  # a dial ended since
                 if deadline.expired:
-                    raise self._no_place(pool, lease, open_connections, limit)
-                if pending is None and shared and len(open_connections) < self._max_connections:
+                    raise self._no_place(pool, lease, own, limit)
+                if pending is None and shared and len(own) < self._max_connections:
                     dial = self._dial = _Dial()
             if dial is not None:
-                return self._lead(dial, pool, lease, timeout)
+                return self._lead(dial, pool, lease, timeout, tried, deadline)
             if pending is None and not shared:
                 return self._connect(pool, lease, timeout)
             self._wait(pending, open_connections, deadline)
@@ -178,7 +197,7 @@ class Origin:
     def _open(self, lease: Lease, tried: list[Connection], deadline: Deadline) -> bool:
         """Open a stream on a connection there is; ``tried`` becomes those that had no place."""
         with self._dialled:
-            tried[:] = self._connections
+            tried[:] = [*self._connections, *self._borrowed]
         for connection in list(tried):
             if lease.open_on(connection, deadline):
                 return True
@@ -200,19 +219,47 @@ class Origin:
             slice_ = Deadline(_SLICE if left is None else min(left, _SLICE))
             random.choice(connections).wait_for_slot(slice_)
 
-    def _lead(self, dial: _Dial, pool: Dialler, lease: Lease, timeout: Timeout) -> bool:
-        """Dial for every thread that waits."""
+    def _lead(
+        self,
+        dial: _Dial,
+        pool: Dialler,
+        lease: Lease,
+        timeout: Timeout,
+        tried: list[Connection],
+        deadline: Deadline,
+    ) -> bool:
+        """Dial for every thread that waits, unless another origin's connection will do."""
         try:
-            return self._connect(pool, lease, timeout)
-        except Exception as error:
-            # Followers have deadlines of their own: after a timeout of ours one of them dials.
-            if not _is_timeout(error) or isinstance(error, NewConnectionError):
-                dial.error, dial.dialled = error, lease.dialled
-            raise
+            if self._borrow(pool, lease, tried, deadline):
+                return True
+            try:
+                return self._connect(pool, lease, timeout)
+            except Exception as error:
+                # Followers have deadlines of their own: after a timeout of ours one of them dials.
+                if not _is_timeout(error) or isinstance(error, NewConnectionError):
+                    dial.error, dial.dialled = error, lease.dialled
+                raise
         finally:
             with self._dialled:
                 self._dial = None
                 self._dialled.notify_all()
+
+    def _borrow(
+        self, pool: Dialler, lease: Lease, tried: list[Connection], deadline: Deadline
+    ) -> bool:
+        """Open a stream on a connection of another origin, which others then find here too."""
+        offers = self._open_connections
+        destination = None if offers is None else pool.destination()
+        if offers is None or destination is None:
+            return False
+        for connection in offers.serving(destination, tried):
+            if lease.open_on(connection, deadline):
+                log.debug("%s uses the connection to %s", pool.origin_name, connection.origin)
+                with self._dialled:
+                    if self._open_connections is not None:  # or a 421 came meanwhile
+                        self._borrowed.append(connection)
+                return True
+        return False
 
     def _connect(self, pool: Dialler, lease: Lease, timeout: Timeout) -> bool:
         """Take a connection from urllib3's queue, connected if need be, and see what it speaks."""
@@ -296,16 +343,26 @@ class Origin:
         connection = Connection(
             pool.transport(sock),
             engine,
-            f"{pool.host}:{pool.port}",
+            pool.origin_name,
             Dialled.of(conn),
             Promises(authority, self._options.max_pushes, self._options.push_timeout),
             self._options,
             dial,
         )
         self._register.add(connection.viewing)
+        if (offers := self._open_connections) is not None:
+            offers.add(connection, pool.destination())
         with self._dialled:
             self._connections.append(connection)
         return connection
+
+    def stay_apart(self) -> None:
+        """From now on, use no connection of another origin and offer none: the server tells them
+        apart.
+        """
+        with self._dialled:
+            self._open_connections = None
+            self._borrowed.clear()
 
     def use_http1_only(self, fault: StreamFault) -> None:
         if self._options.required:
@@ -315,8 +372,9 @@ class Origin:
 
     def _forget(self, connection: Connection) -> None:
         with self._dialled:
-            if connection in self._connections:
-                self._connections.remove(connection)
+            for connections in (self._connections, self._borrowed):
+                if connection in connections:
+                    connections.remove(connection)
 
 
 def _abandon(connections: list[Connection]) -> None:

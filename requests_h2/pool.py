@@ -16,7 +16,8 @@ from urllib3.util import Timeout
 from urllib3.util.proxy import connection_requires_http_tunnel
 from urllib3.util.retry import Retry
 
-from .exceptions import FaultKind, HTTP2RequiredError, StreamFault, to_urllib3
+from .coalescing import Destination, OpenConnections, destination_of
+from .exceptions import FaultKind, HTTP2RequiredError, StreamFault, on_connection, to_urllib3
 from .exchange import note, observed
 from .fields import Headers, RequestTarget, asks_to_close
 from .fork import renew_in_children
@@ -58,6 +59,7 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
 
     :param options: with the engine "h2" or "nghttp2".
     :param register: where connections are noted, for those who inspect them.
+    :param open_connections: of the manager's other pools, when those may be used.
     :param stock: the class that this one stands for (SOCKS has one of its own).
     :param maxsize: HTTP/2 connections at most, and what urllib3 means by it over HTTP/1.1.
     """
@@ -70,6 +72,7 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
         options: Options,
         register: Register,
         stock: Any,
+        open_connections: OpenConnections | None = None,
         maxsize: int = 1,
         **kwargs: Any,
     ) -> None:
@@ -86,7 +89,10 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
         )
         self._reaches = self.proxy is None or (self._tunnels and not itself)
         self._register = register
-        self._origin = Origin(options, register, max_connections=maxsize)
+        self.origin_name = f"{self.host}:{self.port}"
+        """For messages, and to tell other hosts' connections by."""
+        self._given = kwargs
+        self._origin = Origin(options, register, open_connections, max_connections=maxsize)
         renew_in_children(self)
 
     @property
@@ -153,6 +159,10 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
     def transport(self, sock: Any) -> Transport:
         """The transport for what urllib3 has connected, which must not be used otherwise then."""
         raise NotImplementedError
+
+    def destination(self) -> Destination | None:
+        """What decides which other hosts' connections will do; ``None`` when none will."""
+        return None
 
     def close(self) -> None:
         """Close idle connections now, busy ones when their last stream ends."""
@@ -278,6 +288,8 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
             except StreamFault as fault:
                 # Servers retire connections after so many requests; that is no fault of theirs.
                 if fault.kind is not FaultKind.NOT_SENT or attempts == _MAX_PINGS:
+                    if lease.coalesced:
+                        fault.where = on_connection(self.origin_name, fault.where)
                     raise self._failure(lease, fault) from fault
 
     # -- one request -------------------------------------------------------------------------------
@@ -301,22 +313,29 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
         self.num_requests += 1
         replays = Replays(method, lease.body, Timeout.resolve_default_timeout(timeout.read_timeout))
         while True:
+            pause = 0.0
             try:
                 lease.request()
                 if asks_to_close(headers):
                     lease.drain("the request says Connection: close")
-                return lease.getresponse(method, url, **options)
+                response = lease.getresponse(method, url, **options)
+                if response.status != 421 or not self._stay_apart(lease):
+                    return response
+                lease.abandon(response)
+                log.debug("%s: 421, %s %s is sent again", self.origin_name, method, url)
+                note(Replayed(f"{self.origin_name}: 421 on the connection to another host"))
             except TimeoutError as error:
                 raise self._timed_out(lease, url) from error
             except StreamFault as fault:
-                pause = replays.pause_before(fault, lease.stream)
-                if pause is None:
+                allowed = replays.pause_before(fault, lease.stream)
+                if allowed is None:
                     raise self._failure(lease, fault) from fault
+                pause = allowed
                 log.debug("%s; %s %s is sent again", fault.message, method, url)
                 note(Replayed(fault.message))
                 if fault.kind is FaultKind.HTTP_1_1_REQUIRED:
                     self._origin.use_http1_only(fault)
-                lease.replays += 1
+            lease.replays += 1
             time.sleep(pause)
             if not self._origin.bind(self, lease, timeout):
                 return None
@@ -333,6 +352,15 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
 
     def _failure(self, lease: Lease, fault: StreamFault) -> HTTPError:  # noqa: ARG002
         return to_urllib3(fault)
+
+    def _stay_apart(self, lease: Lease) -> bool:
+        """After a 421 on another host's connection, use none of those again; whether the request
+        can be sent again (RFC 9110 section 15.5.20).
+        """
+        if not lease.coalesced:
+            return False
+        self._origin.stay_apart()
+        return lease.body.rewind()
 
     def _timed_out(self, lease: Lease, url: str) -> ReadTimeoutError:
         text = f"Read timed out. (read timeout={lease.read_timeout})"
@@ -357,6 +385,9 @@ class SecurePool(HTTP2ConnectionPool, HTTPSConnectionPool):
 
     def transport(self, sock: Any) -> Transport:
         return transport(sock)
+
+    def destination(self) -> Destination | None:
+        return destination_of(self, self._given)
 
 
 def _is_urllib3s(connection_cls: Any) -> bool:

@@ -109,7 +109,7 @@ class PushedResponse:
         why = "claimed by another" if self.claimed else "dropped: nobody had claimed it in time"
         if self._cancelled:
             why = "cancelled"
-        text = f"{self._connection.origin}: the push of {self.path} was {why}"
+        text = f"{self._promise.stream.origin}: the push of {self.path} was {why}"
         return requests.exceptions.ConnectionError(text, request=self.request)
 
     def _wait(self, timeout: float | None, stream: bool) -> requests.Response:

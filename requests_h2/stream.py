@@ -32,12 +32,16 @@ _MAX_INFORMATIONAL = 100
 
 
 class Request(NamedTuple):
-    """What opens a stream: checked fields, and whether a body follows them."""
+    """What opens a stream: checked fields, and whether a body follows them.
+
+    ``origin`` is ``host:port``, for messages; ``None`` when it is that of the connection.
+    """
 
     method: str
     fields: Sequence[Field]
     sending: bool
     exchange: Exchange | None = None
+    origin: str | None = None
 
     @property
     def may_be_streamed(self) -> bool:
@@ -66,6 +70,7 @@ class Stream(Waiter):
         "informational",
         "leaves_at",
         "manager",
+        "origin",
         "owned",
         "prepaid",
         "progress",
@@ -85,9 +90,11 @@ class Stream(Waiter):
         progress: Progress,
         segments: Segments,
         window: int,
+        origin: str,
         manager: ManagedWindow | None = None,
     ) -> None:
         super().__init__()
+        self.origin = origin  # for messages
         self.proven = proven  # the connection had answered others when this one was opened
         self.id = stream_id
         self.progress = progress

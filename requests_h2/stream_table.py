@@ -33,6 +33,7 @@ from .exceptions import (
     StreamFault,
     debug_text,
     error_name,
+    on_connection,
 )
 from .fields import Field, list_size
 from .inspection import GoAway
@@ -122,24 +123,27 @@ class StreamTable:
         size, limit = list_size(request.fields), self._engine.max_header_list_size
         if limit is not None and size > limit:
             raise InvalidHeader(
-                f"the request's header list has {size} octets, {self._origin} takes {limit} "
+                f"the request's header list has {size} octets, "
+                f"{self._name(request.origin)} takes {limit} "
                 "(SETTINGS_MAX_HEADER_LIST_SIZE); send fewer or shorter headers or cookies"
             )
         if request.exchange is not None and request.exchange.wants_pushes():
             self._engine.set_push(True)
         stream_id = self._engine.open_stream(request.fields, end_stream=not request.sending)
         stream = self._new_stream(stream_id, request, proven=self._proven)
-        self._log("%s: stream %d opened: %s", self._origin, stream_id, request.method)
+        self._log("%s: stream %d opened: %s", stream.origin, stream_id, request.method)
         if not self._engine.has_stream_ids:
             self.drain("stream identifiers are used up")
         return stream
 
     def _new_stream(self, stream_id: int, request: Request, proven: bool) -> Stream:
-        window, manager = self._engine.stream_window, self.credit.manager(stream_id)
+        origin = self._name(request.origin)
+        window, manager = self._engine.stream_window, self.credit.manager(stream_id, origin)
         progress = self._engine.progress(stream_id)
         if not request.sending:
             progress.sent_at = progress.opened_at
-        stream = Stream(stream_id, request, proven, progress, self._segments, window, manager)
+        segments = self._segments
+        stream = Stream(stream_id, request, proven, progress, segments, window, origin, manager)
         self._streams[stream_id] = stream
         return stream
 
@@ -314,7 +318,8 @@ class StreamTable:
         answered = Request(request.method, event.fields, sending=False)
         stream = self._new_stream(event.stream_id, answered, proven=True)
         self._promises.add(stream, parent, request)
-        self._log("%s: stream %d pushed: %s", self._origin, stream.id, request.method)
+        stream.origin = parent.origin
+        self._log("%s: stream %d pushed: %s", stream.origin, stream.id, request.method)
         self._settle(parent)
 
     def _reset_received(self, event: StreamReset) -> None:
@@ -390,7 +395,7 @@ class StreamTable:
         """End both halves. A response that is complete stands: RFC 9113 section 8.1."""
         stream.sending = False
         if stream.open:
-            where = f"{self._origin}: stream {stream.id}"
+            where = f"{stream.origin}: stream {stream.id}"
             stream.fault = StreamFault(kind, where, text, error_code, progress, cause)
         self._settle(stream)
 
@@ -419,14 +424,20 @@ class StreamTable:
             outcome = stream.response.status
         self._log(
             "%s: stream %d ended: %s, %d octets",
-            self._origin,
+            stream.origin,
             stream.id,
             outcome,
             stream.received,
         )
 
     def note_timeout(self, stream: Stream, seconds: float | None) -> None:
-        self._log("%s: stream %d: timed out after %s s", self._origin, stream.id, seconds)
+        self._log("%s: stream %d: timed out after %s s", stream.origin, stream.id, seconds)
+
+    def _name(self, origin: str | None) -> str:
+        """What messages call the origin of a request."""
+        if origin is None or origin == self._origin:
+            return self._origin
+        return on_connection(origin, self._origin)
 
     def _log(self, *message: Any) -> None:
         if log.isEnabledFor(logging.DEBUG):

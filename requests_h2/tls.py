@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import socket
 import ssl
 import threading
@@ -26,6 +27,7 @@ HTTP1_ONLY = ["http/1.1"]
 TLS_RECORD = 16_384
 """Octets of plaintext in a full TLS record (RFC 8446 section 5.1)."""
 
+_WILDCARD = re.compile(r"\*(\.[^.*]+){2,}\Z")
 _alpn_locks: weakref.WeakKeyDictionary[ssl.SSLContext, threading.Lock] = weakref.WeakKeyDictionary()
 
 
@@ -234,13 +236,24 @@ def negotiated_h2(conn: HTTPConnection) -> bool:
 
 def certificate_covers(sock: Any, host: str) -> bool:
     """Whether a connection's verified certificate names that host too."""
-    if not hasattr(sock, "getpeercert"):
-        return False  # no TLS
-    certificate = sock.getpeercert()  # empty when nothing was verified
+    # Without TLS there is none.
+    return hasattr(sock, "getpeercert") and certificate_names(sock.getpeercert(), host)
+
+
+def certificate_names(certificate: dict[str, Any] | None, host: str) -> bool:
+    """Whether a certificate, as ``getpeercert`` returns it, is good for that host.
+
+    Of wildcards only those count that OpenSSL would accept too: a whole label, above two others.
+    """
     if not certificate:
-        return False
+        return False  # nothing was verified
+    names = [
+        (kind, name)
+        for kind, name in certificate.get("subjectAltName", ())
+        if "*" not in name or _WILDCARD.match(name)
+    ]
     try:
-        match_hostname(certificate, host)
+        match_hostname({"subjectAltName": tuple(names)}, host)
     except CertificateError:
         return False
     return True

@@ -25,7 +25,9 @@ ALPN_BOTH = ("h2", "http/1.1")
 
 @dataclass(frozen=True)
 class Certificates:
-    """Paths of PEM files. The server certificate names localhost and 127.0.0.1."""
+    """Paths of PEM files. The server certificate names localhost, 127.0.0.1, ::1 and
+    *.example.com.
+    """
 
     folder: pathlib.Path
     ca_path: str
@@ -77,7 +79,7 @@ def certificates() -> Certificates:
     folder.chmod(0o755)
 
     ca = trustme.CA()
-    server = ca.issue_cert("localhost", "127.0.0.1", "::1")
+    server = ca.issue_cert("localhost", "127.0.0.1", "::1", "*.example.com")
     other_ca = trustme.CA()
     other = other_ca.issue_cert("localhost", "127.0.0.1", "::1")
     client = ca.issue_cert("client@example.org")

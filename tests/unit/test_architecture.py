@@ -28,7 +28,7 @@ LAYERS = (
     ("cleartext", "push"),
     ("pool",),
     ("origin", "replay"),
-    ("lease",),
+    ("coalescing", "lease"),
     ("response",),
     ("body",),
     ("connection",),

@@ -109,6 +109,14 @@ def test_origins_have_connections_of_their_own(unix: MakeSession, listening: Sta
     assert started.accepted == 3
 
 
+def test_coalescing_is_not_for_paths(unix: MakeSession, listening: StartPeer) -> None:
+    """The host's address, which would have to be the same, is nobody's here."""
+    started, session = listening(ordinary), unix(coalesce=True)
+    for host in ("localhost", "127.0.0.1"):
+        assert session.get(f"https://{host}/", timeout=WAIT).raw.version == 20
+    assert started.accepted == 2
+
+
 def test_threads_share_one_connection(unix: MakeSession, listening: StartPeer) -> None:
     started, session = listening(ordinary), unix()
     bodies = together(10, lambda number: session.get(f"{started.url}/{number}").content)

@@ -62,6 +62,8 @@ class Can(enum.Flag):
     TRAILERS = enum.auto()
     #: Knows the trailers of a request to /echo-trailers.
     REQUEST_TRAILERS = enum.auto()
+    #: Answers 421 for apart.example.com on the connection to another host.
+    MISDIRECTED = enum.auto()
 
 
 _FULL = Can.DYNAMIC | Can.GZIP | Can.RANGE | Can.HTTP11 | Can.PUSH
@@ -74,9 +76,16 @@ _INTERIM_AND_TRAILERS = Can.EARLY_HINTS | Can.TRAILERS
 #: trailers on.
 CAPABILITIES: dict[str, Can] = {
     "nghttpd": Can.ECHO_UPLOAD | Can.PUSH,
-    "nginx": _FULL | Can.HTTP11_ONLY | Can.CLIENT_PORT | Can.RETIRE | Can.RELOAD,
+    "nginx": _FULL | Can.HTTP11_ONLY | Can.CLIENT_PORT | Can.RETIRE | Can.RELOAD | Can.MISDIRECTED,
     "h2o": _FULL | Can.RELOAD,
-    "apache": _FULL | Can.HTTP11_ONLY | Can.CLIENT_PORT | Can.RELOAD | _INTERIM_AND_TRAILERS,
+    "apache": (
+        _FULL
+        | Can.HTTP11_ONLY
+        | Can.CLIENT_PORT
+        | Can.RELOAD
+        | Can.MISDIRECTED
+        | _INTERIM_AND_TRAILERS
+    ),
     "caddy": _FULL | Can.HTTP11_ONLY | Can.CLIENT_PORT | Can.RELOAD | _INTERIM_AND_TRAILERS,
     "node": (
         _FULL

@@ -80,6 +80,12 @@ ProxyPass / http://127.0.0.1:{backend}/ responsefieldsize=32768
 <VirtualHost 127.0.0.1:{port}>
     Protocols h2 http/1.1
 </VirtualHost>
+# Other TLS settings, for which it answers 421 to requests that come over the first one's.
+<VirtualHost 127.0.0.1:{port}>
+    ServerName apart.example.com
+    Protocols h2 http/1.1
+    SSLCipherSuite ECDHE+AESGCM
+</VirtualHost>
 <VirtualHost 127.0.0.1:{http11_port}>
     Protocols http/1.1
 </VirtualHost>

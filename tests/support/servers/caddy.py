@@ -39,7 +39,7 @@ CONFIGURATION = """\
     }}
 }}
 
-https://127.0.0.1:{port} {{
+https://127.0.0.1:{port}, https://*.example.com:{port} {{
     import site
 }}
 

@@ -65,6 +65,12 @@ http {{
         }}
     }}
     server {{
+        listen 127.0.0.1:{port} ssl http2;
+        server_name apart.example.com;
+        if ($ssl_server_name != $host) {{ return 421; }}
+        root {documents};
+    }}
+    server {{
         listen 127.0.0.1:{http11_port} ssl;
         root {documents};
         location / {{ try_files $uri @backend; }}
