@@ -464,7 +464,7 @@ def test_http2_switched_off(
 @pytest.mark.parametrize("scheme", ["http", "HTTP"])
 def test_http_urls(ping: Ping, peer: StartPeer, scheme: str) -> None:
     started = peer(hold, tls=False)
-    with pytest.raises(requests.ConnectionError, match="not spoken to http:// URLs"):
+    with pytest.raises(requests.ConnectionError, match="spoken to https:// URLs"):
         ping(f"{scheme}://127.0.0.1:{started.port}/")
     assert started.accepted == 0
 
