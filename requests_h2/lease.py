@@ -19,8 +19,9 @@ from .exchange import INFORMATIONAL, current_exchange, observed
 from .fields import Headers, RequestTarget, expects_continue, request_fields
 from .notes import Begun
 from .promises import Promise
-from .response import HTTP2Response, StreamReader, http2_response, informational_response
+from .response import HTTP2Response, http2_response, informational_response
 from .stream import Request, Stream
+from .stream_reader import StreamReader
 from .timeouts import Deadline
 from .tls import Dialled
 

@@ -21,8 +21,9 @@ from .exchange import PUSH, Exchange
 from .fields import PromisedRequest
 from .notes import Promised
 from .promises import Promise
-from .response import HTTP2Response, StreamReader, http2_response
+from .response import HTTP2Response, http2_response
 from .stream import Stream
+from .stream_reader import StreamReader
 
 
 class PushedResponse:

@@ -15,8 +15,9 @@ import requests
 from requests_h2.connection import Connection
 from requests_h2.flow_control import CONNECTION_WINDOW
 from requests_h2.lease import Lease
-from requests_h2.response import HTTP2Response, StreamReader
+from requests_h2.response import HTTP2Response
 from requests_h2.stream import Stream
+from requests_h2.stream_reader import StreamReader
 
 from .control import PeerProcess
 

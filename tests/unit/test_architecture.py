@@ -30,6 +30,7 @@ LAYERS = (
     ("origin", "replay"),
     ("coalescing", "lease"),
     ("response",),
+    ("stream_reader",),
     ("body",),
     ("connection",),
     ("keepalive", "pushing", "receiving", "sending", "viewing"),
