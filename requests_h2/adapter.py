@@ -4,34 +4,39 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import functools
 import os
-import re
 import ssl
 import threading
 import weakref
 from typing import Any, Literal, TypeVar
 
 import requests
-import urllib3
 from requests.adapters import DEFAULT_POOLBLOCK, DEFAULT_POOLSIZE, DEFAULT_RETRIES, HTTPAdapter
 from urllib3 import HTTPResponse, PoolManager, Retry
 from urllib3.exceptions import LocationParseError, LocationValueError
 
-from .cleartext import CleartextPool
 from .coalescing import OpenConnections
 from .engine.choice import choose
 from .exceptions import CallerError, HTTP2RequiredError
-from .exchange import Exchange, Observer, register_events
+from .exchange import Exchange, Observer, register_events, watched
 from .flow_control import STREAM_WINDOW, WindowManager
 from .fork import renew_in_children
 from .inspection import OpenConnection, Register
 from .options import Options
-from .pool import HTTP2ConnectionPool, PingBody, SecurePool
-from .proxy_settings import keep_password_back, without_environment
+from .pool import HTTP2ConnectionPool, PingBody
+from .pool_classes import use_http2_pools
+from .proxy_settings import (
+    is_http,
+    keep_password_back,
+    no_prior_knowledge_through,
+    no_proxy_to_socket,
+    unusable_proxy,
+    without_environment,
+)
 from .push import Pushes
 from .response import HTTP2Response
-from .unix_socket import checked_path, unix_pool
+from .unix_socket import checked_path
+from .urllib3_future import require_urllib3
 
 _Adapter = TypeVar("_Adapter", bound="HTTP2Adapter")
 
@@ -114,7 +119,7 @@ class HTTP2Adapter(HTTPAdapter):
         uds: str | os.PathLike[str] | None = None,
         coalesce: bool = False,
     ) -> None:
-        _require_urllib3()
+        require_urllib3()
         register_events()
         self._options = Options(
             http2=http2,
@@ -132,12 +137,9 @@ class HTTP2Adapter(HTTPAdapter):
             uds=None if uds is None else checked_path(uds),
             coalesce=coalesce,
         )
-        self._engine = choose(engine)
         # Subclasses keep contexts of their own in _ssl_context, HTTPie's among them.
         self._given_ssl_context = ssl_context
-        self._register = Register()
-        self._session: weakref.ref[requests.Session] | None = None
-        self._manager_lock = threading.RLock()
+        self._begin()
         # By name: the next in line may be another adapter that we are combined with.
         super().__init__(
             pool_connections=pool_connections,
@@ -154,15 +156,18 @@ class HTTP2Adapter(HTTPAdapter):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         register_events()
-        # Needed when the class above makes the pool manager.
         self._options = state["_options"]
-        self._engine = choose(self._options.engine)
         self._given_ssl_context = state["_given_ssl_context"]
-        self._register = Register()
-        self._session = None
-        self._manager_lock = threading.RLock()
+        self._begin()
         super().__setstate__(state)
         renew_in_children(self)
+
+    def _begin(self) -> None:
+        """Set all that is no setting, before the class above makes the pool manager."""
+        self._engine = choose(self._options.engine)
+        self._register = Register()
+        self._session: weakref.ref[requests.Session] | None = None
+        self._manager_lock = threading.RLock()
 
     def __deepcopy__(self: _Adapter, memo: dict[int, Any]) -> _Adapter:
         """An adapter with the same settings. The ``ssl_context`` is shared: there are no copies of
@@ -209,13 +214,8 @@ class HTTP2Adapter(HTTPAdapter):
             URLs in HTTP/1.1: nobody asks it for a tunnel there.
         """
         pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
-        if self._options.prior_knowledge and pool.proxy is not None and _is_http(request):
-            raise requests.exceptions.ProxyError(
-                "prior_knowledge=True cannot be kept through an HTTP proxy, which is sent http:// "
-                "URLs in HTTP/1.1. SOCKS proxies carry it; no_proxy goes past a proxy, and an "
-                "adapter without the option through it",
-                request=request,
-            )
+        if self._options.prior_knowledge and pool.proxy is not None and is_http(request):
+            raise no_prior_knowledge_through(request)
         return pool
 
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
@@ -225,10 +225,7 @@ class HTTP2Adapter(HTTPAdapter):
         :raises ProxyError: when the connections go to a Unix domain socket.
         """
         if self._options.uds is not None:
-            raise requests.exceptions.ProxyError(
-                f"uds={self._options.uds!r} and a proxy exclude each other: leave proxies= out, or "
-                "mount another adapter for what goes through the proxy"
-            )
+            raise no_proxy_to_socket(self._options.uds)
         if self._given_ssl_context is not None:
             proxy_kwargs.setdefault("ssl_context", self._given_ssl_context)
         # Threads that come first at the same time would each make a manager, with connections of
@@ -240,12 +237,7 @@ class HTTP2Adapter(HTTPAdapter):
             except requests.RequestException:
                 raise
             except ValueError:
-                # Its own text may hold the password.
-                scheme = proxy.partition("://")[0]
-                raise requests.exceptions.InvalidProxyURL(
-                    f"Cannot use this {scheme}:// proxy: the schemes are http, https, socks4, "
-                    "socks4a, socks5 and socks5h, and credentials have to be Latin-1"
-                ) from None
+                raise unusable_proxy(proxy) from None  # its own text may hold the password
             if not known:
                 self._use_http2_pools(manager)
         return manager
@@ -274,25 +266,14 @@ class HTTP2Adapter(HTTPAdapter):
             "proxies": proxies,
         }
         exchange = Exchange(request, self._session, self._options.keeps_pushes, options)
-        observers = self._observers
-        if not observers:
-            return self._send(exchange)
-        exchange.notes = []
-        watches = [observer.watch(exchange) for observer in observers]
-        try:
-            response = self._send(exchange)
-        except BaseException as error:
-            for watch in watches:
-                watch.failed(error)
-            raise
-        for watch in watches:
-            watch.answered(response)
-        return response
+        if observers := self._observers:
+            return watched(exchange, observers, self._send)
+        return self._send(exchange)
 
     def _send(self, exchange: Exchange) -> requests.Response:
         request, options = exchange.request, exchange.options
         known, uds = self._options.prior_knowledge, self._options.uds
-        if self._options.required and not known and _is_http(request):
+        if self._options.required and not known and is_http(request):
             raise requests.exceptions.ConnectionError(
                 'http2="required", but the URL is http://: HTTP/2 needs TLS, or '
                 "prior_knowledge=True",
@@ -429,41 +410,5 @@ class HTTP2Adapter(HTTPAdapter):
     def _use_http2_pools(
         self, manager: PoolManager, open_connections: OpenConnections | None = None
     ) -> None:
-        """Swap the classes of a manager's pools. Options go by ``partial``: unknown keywords would
-        break the manager's pool keys.
-        """
-        manager.pool_classes_by_scheme = {
-            scheme: self._pool_class(scheme, stock, open_connections)
-            for scheme, stock in manager.pool_classes_by_scheme.items()
-        }
-
-    def _pool_class(self, scheme: str, stock: Any, open_connections: OpenConnections | None) -> Any:
-        while isinstance(stock, functools.partial) and "stock" in stock.keywords:
-            stock = stock.keywords["stock"]  # the manager is another adapter's too
         options = dataclasses.replace(self._options, engine=self._engine)
-        ours: dict[str, Any] = {"options": options, "register": self._register, "stock": stock}
-        made = stock
-        if scheme == "https" and options.http2 is not False:
-            made = functools.partial(SecurePool, open_connections=open_connections, **ours)
-        elif scheme == "http" and options.prior_knowledge:
-            made = functools.partial(CleartextPool, **ours)
-        if options.uds is not None:
-            made = functools.partial(unix_pool, stock=made, uds=options.uds)
-        return made
-
-
-def _is_http(request: requests.PreparedRequest) -> bool:
-    return (request.url or "").lower().startswith("http://")
-
-
-def _require_urllib3() -> None:
-    """urllib3-future takes the name urllib3, and has other methods behind it. It tells itself apart
-    by versions whose third number is 900 or above.
-    """
-    version: str = urllib3.__version__  # type: ignore[attr-defined]  # not in its __all__
-    number = re.match(r"[0-9]+\.[0-9]+\.([0-9]+)", version)
-    if number is not None and int(number[1]) >= 900:
-        raise ImportError(
-            f"requests_h2 needs urllib3, and urllib3-future {version} is installed in "
-            "its place, as niquests does it; install the two in environments of their own"
-        )
+        use_http2_pools(manager, options, self._register, open_connections)

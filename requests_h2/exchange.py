@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar, Token
 from typing import Any, Protocol
 
@@ -119,6 +119,25 @@ class Exchange:
 
     def wants_pushes(self) -> bool:
         return self._keeps_pushes or bool(self.hooks(PUSH))
+
+
+def watched(
+    exchange: Exchange,
+    observers: Sequence[Observer],
+    send: Callable[[Exchange], requests.Response],
+) -> requests.Response:
+    """Send an exchange that somebody observes."""
+    exchange.notes = []
+    watches = [observer.watch(exchange) for observer in observers]
+    try:
+        response = send(exchange)
+    except BaseException as error:
+        for watch in watches:
+            watch.failed(error)
+        raise
+    for watch in watches:
+        watch.answered(response)
+    return response
 
 
 def _listed(hooks: Any) -> list[Callable[..., Any]]:

@@ -1,10 +1,11 @@
-"""What a session says about proxies, where there can be no HTTP proxy on the way: to a Unix domain
-socket, and to a server that is known to speak HTTP/2 without TLS.
+"""What is said about proxies, where there can be no HTTP proxy on the way: to a Unix domain socket,
+and to a server that is known to speak HTTP/2 without TLS.
 """
 
 from __future__ import annotations
 
 import requests
+from requests.exceptions import InvalidProxyURL, ProxyError
 from requests.utils import get_environ_proxies, select_proxy
 
 
@@ -25,6 +26,36 @@ def keep_password_back(request: requests.PreparedRequest, proxies: dict[str, str
     """After a redirect to ``http://`` a session adds the proxy's password to the request. An HTTP
     proxy would take it out; here the server would get it.
     """
-    url = request.url or ""
-    if proxies and url.lower().startswith("http://") and select_proxy(url, proxies):
+    if proxies and is_http(request) and select_proxy(request.url or "", proxies):
         request.headers.pop("Proxy-Authorization", None)
+
+
+def is_http(request: requests.PreparedRequest) -> bool:
+    return (request.url or "").lower().startswith("http://")
+
+
+def no_prior_knowledge_through(request: requests.PreparedRequest) -> ProxyError:
+    """What to raise when an HTTP proxy stands in the way of a request."""
+    return ProxyError(
+        "prior_knowledge=True cannot be kept through an HTTP proxy, which is sent http:// "
+        "URLs in HTTP/1.1. SOCKS proxies carry it; no_proxy goes past a proxy, and an "
+        "adapter without the option through it",
+        request=request,
+    )
+
+
+def no_proxy_to_socket(uds: str) -> ProxyError:
+    """What to raise when a proxy stands in the way to a Unix domain socket."""
+    return ProxyError(
+        f"uds={uds!r} and a proxy exclude each other: leave proxies= out, or "
+        "mount another adapter for what goes through the proxy"
+    )
+
+
+def unusable_proxy(url: str) -> InvalidProxyURL:
+    """What to raise when urllib3 or PySocks can do nothing with a proxy. Without its password."""
+    scheme = url.partition("://")[0]
+    return InvalidProxyURL(
+        f"Cannot use this {scheme}:// proxy: the schemes are http, https, socks4, "
+        "socks4a, socks5 and socks5h, and credentials have to be Latin-1"
+    )

@@ -25,7 +25,8 @@ LAYERS = (
     ("har", "waterfall"),
     ("entries",),
     ("adapter",),
-    ("cleartext", "push"),
+    ("pool_classes", "push"),
+    ("cleartext",),
     ("pool",),
     ("origin", "replay"),
     ("coalescing", "lease"),
@@ -51,7 +52,7 @@ LAYERS = (
     ("options", "receive_buffer"),
     ("exchange", "fields", "flow_control", "fork", "frame_sizes", "framewise", "outbound", "tls"),
     ("notes", "unix_socket"),
-    ("exceptions", "inspection", "news", "proxy_settings", "timeouts"),
+    ("exceptions", "inspection", "news", "proxy_settings", "timeouts", "urllib3_future"),
 )
 RANK = {name: row for row, names in enumerate(LAYERS) for name in names}
 
