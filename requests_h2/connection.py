@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 from .credit import Credit
@@ -17,7 +15,7 @@ from .keepalive import Keepalive
 from .options import Options
 from .outbound import Answers
 from .promises import Promises
-from .pump import Pump, Waiter
+from .pump import Pump
 from .pushing import Pushing
 from .receiving import Receiving
 from .sending import Sending
@@ -26,6 +24,7 @@ from .stream_table import State, StreamTable
 from .timeouts import Deadline
 from .tls import Dialled, Transport, is_alert
 from .viewing import Viewing
+from .waiting import Waiting
 
 IDLE_LIMIT = 118.0
 """Seconds after which an unused connection carries no new request: servers and middleboxes drop
@@ -77,14 +76,13 @@ class Connection:
         self._answers = Answers()
         self.keepalive = Keepalive(engine, self._table, self._pump, options)
         """Its PINGs, and what its silence tells."""
-        self._slot_waiters: set[Waiter] = set()
+        self.waiting = Waiting(self._pump, self._table, self.keepalive)
+        """What those use who wait for something."""
         # Appended without the lock, by finalizers: see give_up_later.
         self._given_up: deque[Stream | None] = deque()
-        self.receiving = Receiving(self._pump, credit, self._flush_locked, self.wait)
+        self.receiving = Receiving(self._pump, credit, self._flush_locked, self.waiting)
         """What readers of its streams use."""
-        self.sending = Sending(
-            self._pump, self._table, engine, self._flush_locked, self.wait_writing
-        )
+        self.sending = Sending(self._pump, self._table, engine, self._flush_locked, self.waiting)
         """What uploads on its streams use."""
         self.pushing = Pushing(self._pump, self._table, engine, self._flush_locked)
         """What those use who want pushes."""
@@ -127,19 +125,6 @@ class Connection:
             self._table.changes.slots = True
             self._flush_locked()
 
-    def wait_for_slot(self, deadline: Deadline) -> bool:
-        """Wait until a stream may be opened here, or never again; false after the deadline."""
-        waiter = Waiter()
-        with self._guard:
-            self._slot_waiters.add(waiter)
-        try:
-            return self._pump.wait(
-                waiter, lambda: self._table.has_slot or not self.usable, deadline
-            )
-        finally:
-            with self._guard:
-                self._slot_waiters.discard(waiter)
-
     # -- one stream --------------------------------------------------------------------------------
 
     def open_stream(self, request: Request, deadline: Deadline) -> Stream | None:
@@ -164,62 +149,6 @@ class Connection:
             self._table.changes.slots = True
             self._pump.poll_locked()  # the end may have come already
             return self._open_locked(request)
-
-    def wait(
-        self,
-        stream: Stream,
-        ready: Callable[[], bool],
-        timeout: float | None,
-        unguarded: bool = False,
-    ) -> None:
-        """Wait until ``ready()`` or the stream is not open any more.
-
-        :param ready: asked under the lock.
-        :param unguarded: it may also be asked without.
-        :raises TimeoutError: after ``timeout`` seconds.
-        """
-        if not self._wait(stream, ready, timeout, unguarded):
-            with self._guard:
-                self.keepalive.timed_out_locked(stream, timeout)
-            raise TimeoutError("timed out")
-
-    def wait_writing(
-        self, stream: Stream, ready: Callable[[], bool], timeout: float | None
-    ) -> None:
-        """:meth:`wait`, woken also when there may be room to write."""
-        stream.writing = True
-        try:
-            self.wait(stream, ready, timeout)
-        finally:
-            stream.writing = False
-
-    def wait_for_response(
-        self, stream: Stream, timeout: float | None, informational: int | None = None
-    ) -> None:
-        """Wait for the final HEADERS, or the end of the stream.
-
-        :param timeout: seconds, from the moment when all of the request has left; until then,
-            seconds without any of it leaving.
-        :param informational: return, too, when there are more informational responses than that.
-        :raises TimeoutError: after that.
-        """
-
-        def answered() -> bool:
-            return stream.response is not None or (
-                informational is not None and len(stream.informational) > informational
-            )
-
-        # Asked without the lock first: as a rule everything has left at once.
-        while self._pump.unsent and (sent := self._sent_before(stream)) is not None:
-            self.wait_writing(stream, functools.partial(self._moved_or, answered, sent), timeout)
-        self.wait(stream, answered, timeout, unguarded=True)
-
-    def wait_for_continue(self, stream: Stream, seconds: float) -> None:
-        """Hold a body back until 100 (Continue), a final response, or for so long.
-
-        RFC 9110 section 10.1.1: a client does not wait for ever.
-        """
-        self._wait(stream, lambda: stream.continued or stream.response is not None, seconds)
 
     def close_stream(self, stream: Stream, error_code: int = ErrorCode.CANCEL) -> None:
         """Give a stream up: RST_STREAM unless it is over, its unread octets returned."""
@@ -262,7 +191,7 @@ class Connection:
         self._engine.frame_log.end()
         self._pump.renew_after_fork()
         self._guard = self._pump.guard
-        self._slot_waiters.clear()
+        self.waiting.renew_after_fork()
         self._given_up.clear()
         self._table.renew_after_fork()
         self._news = self._table.changes.news  # the parent tells what was in the old one
@@ -318,7 +247,7 @@ class Connection:
             self._table.finish("no streams are left")
             self._close_locked()
         self.keepalive.settle_locked()
-        self._wake_locked()
+        self.waiting.wake_locked()
 
     @property
     def has_news(self) -> bool:
@@ -362,41 +291,6 @@ class Connection:
         stream.received_before = self._pump.received
         self._flush_locked(stream)
         return stream
-
-    def _sent_before(self, stream: Stream) -> int | None:
-        """Octets sent by now, while more of the request is to leave and nothing came back."""
-        with self._guard:
-            left = self._pump.sent >= stream.leaves_at
-            return None if left or not stream.open or stream.response else self._pump.sent
-
-    def _moved_or(self, ready: Callable[[], bool], sent: int) -> bool:
-        return self._pump.sent > sent or ready()
-
-    def _wait(
-        self,
-        stream: Stream,
-        ready: Callable[[], bool],
-        timeout: float | None,
-        unguarded: bool = False,
-    ) -> bool:
-        return self._pump.wait(
-            stream,
-            lambda: ready() or not stream.open,
-            Deadline(timeout),
-            unguarded=unguarded,
-        )
-
-    def _wake_locked(self) -> None:
-        changes = self._table.changes
-        while changes.streams:
-            self._pump.wake_locked(changes.streams.pop())
-        if changes.can_send:
-            changes.can_send = False
-            self._pump.wake_writers_locked()
-        if changes.slots:
-            changes.slots = False
-            for waiter in self._slot_waiters:
-                self._pump.wake_locked(waiter)
 
     def _close_stream_locked(self, stream: Stream, error_code: int) -> None:
         if stream.complete and stream.open:

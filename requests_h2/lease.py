@@ -156,7 +156,7 @@ class Lease:
         if not request.sending:
             return
         if expects_continue(request.fields):
-            self.connection.wait_for_continue(stream, _CONTINUE_WAIT)
+            self.connection.waiting.for_continue(stream, _CONTINUE_WAIT)
         self._upload = Upload(self.connection, stream, self.body, self.read_timeout)
         self._upload.advance(until=lambda: stream.response is not None)
 
@@ -204,7 +204,7 @@ class Lease:
         connection, stream = self.connection, promise.stream
         assert connection is not None
         assert self._outgoing is not None
-        connection.wait_for_response(stream, self.read_timeout)
+        connection.waiting.for_response(stream, self.read_timeout)
         if stream.response is not None and not promise.varies(self._outgoing.request.fields):
             return True
         connection.close_stream(stream)
@@ -213,7 +213,7 @@ class Lease:
     def _wait_for_response(self, connection: Connection, stream: Stream) -> None:
         exchange = current_exchange()
         if exchange is None or not exchange.hooks(INFORMATIONAL):
-            connection.wait_for_response(stream, self.read_timeout)
+            connection.waiting.for_response(stream, self.read_timeout)
             return
         seen, deadline = 0, Deadline(self.read_timeout)
         while True:
@@ -225,7 +225,7 @@ class Lease:
                     raise CallerError(error) from error
             if stream.response is not None or not stream.open:
                 return
-            connection.wait_for_response(stream, deadline.remaining(), informational=seen)
+            connection.waiting.for_response(stream, deadline.remaining(), informational=seen)
 
     def _note_begun(self, connection: Connection, stream: Stream) -> None:
         if (exchange := observed()) is not None:

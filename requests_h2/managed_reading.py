@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from .credit import Credit
 from .managed_window import ManagedWindow
 from .pump import Pump
 from .stream import Stream
-
-
-class Wait(Protocol):
-    """``Connection.wait``."""
-
-    def __call__(
-        self,
-        stream: Stream,
-        ready: Callable[[], bool],
-        timeout: float | None,
-        unguarded: bool = False,
-    ) -> None: ...
+from .waiting import Waiting
 
 
 class ManagedReading:
     """Takes octets under the lock, asks the managers without it, and then gives their credit.
 
     :param flush: sends what the engine has, with the lock held.
-    :param wait: for something on a stream, without the lock.
     """
 
-    def __init__(self, pump: Pump, credit: Credit, flush: Callable[[], None], wait: Wait) -> None:
+    def __init__(
+        self, pump: Pump, credit: Credit, flush: Callable[[], None], waiting: Waiting
+    ) -> None:
         self._pump = pump
         self._credit = credit  # guarded by the pump's lock
         self._flush_locked = flush
-        self._wait = wait
+        self._waiting = waiting
 
     def take(
         self,
@@ -65,7 +54,7 @@ class ManagedReading:
                     stream.manager = None  # it may count those that are alive
                     return None
             self._tell_blocked(stream, manager)
-            self._wait(stream, ready, timeout, unguarded=True)
+            self._waiting.until(stream, ready, timeout, unguarded=True)
         self._tell_read(stream, manager, frames)
         return data
 

@@ -213,11 +213,11 @@ class Origin:
             with self._dialled:
                 self._dialled.wait_for(lambda: self._dial is not pending, deadline.remaining())
         elif pending is None and len(connections) == 1:
-            connections[0].wait_for_slot(deadline)
+            connections[0].waiting.for_slot(deadline)
         else:
             left = deadline.remaining()
             slice_ = Deadline(_SLICE if left is None else min(left, _SLICE))
-            random.choice(connections).wait_for_slot(slice_)
+            random.choice(connections).waiting.for_slot(slice_)
 
     def _lead(
         self,

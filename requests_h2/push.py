@@ -116,7 +116,7 @@ class PushedResponse:
     def _wait(self, timeout: float | None, stream: bool) -> requests.Response:
         pushed, method = self._promise.stream, self._promise.request.method
         try:
-            self._connection.wait_for_response(pushed, timeout)
+            self._connection.waiting.for_response(pushed, timeout)
         except TimeoutError as error:
             self._connection.close_stream(pushed)
             text = f"Read timed out. (read timeout={timeout})"

@@ -6,11 +6,12 @@ import io
 from collections.abc import Callable
 
 from .credit import Credit
-from .managed_reading import ManagedReading, Wait
+from .managed_reading import ManagedReading
 from .managed_window import ManagedWindow
 from .pump import Pump
 from .receive_buffer import ReceiveBuffer
 from .stream import Stream
+from .waiting import Waiting
 
 _MANAGED_SIZE = 64 << 10  # octets read at once: between them a manager may take its time
 
@@ -21,15 +22,16 @@ class Receiving:
     """The reading half of a connection. A stream has one reader at a time, a thread of its own.
 
     :param flush: sends what the engine has, with the lock held.
-    :param wait: for something on a stream, without the lock.
     """
 
-    def __init__(self, pump: Pump, credit: Credit, flush: Callable[[], None], wait: Wait) -> None:
+    def __init__(
+        self, pump: Pump, credit: Credit, flush: Callable[[], None], waiting: Waiting
+    ) -> None:
         self._pump = pump
         self._credit = credit  # guarded by the pump's lock
         self._flush_locked = flush
-        self._wait = wait
-        self._managed = ManagedReading(pump, credit, flush, wait)
+        self._waiting = waiting
+        self._managed = ManagedReading(pump, credit, flush, waiting)
 
     def take(
         self, stream: Stream, limit: int | None, timeout: float | None, wanted: int = 1
@@ -58,7 +60,7 @@ class Receiving:
                     return data
                 if not self._goes_on_locked(stream):
                     return b""
-            self._wait(stream, _more_than(buffer, size), timeout, unguarded=True)
+            self._waiting.until(stream, _more_than(buffer, size), timeout, unguarded=True)
 
     def take_all(self, stream: Stream, sink: io.BytesIO, timeout: float | None) -> bool:
         """Wait for something and :meth:`take` all there is; whether that was the last of it."""
@@ -77,7 +79,7 @@ class Receiving:
                     return stream.ended
                 if not self._goes_on_locked(stream):
                     return True
-            self._wait(stream, _more_than(buffer, 0), timeout, unguarded=True)
+            self._waiting.until(stream, _more_than(buffer, 0), timeout, unguarded=True)
 
     def take_frame(self, stream: Stream, limit: int | None, timeout: float | None) -> bytes | None:
         """The next frame or what is left of it, at most ``limit`` octets; ``None`` at the end.
@@ -103,7 +105,7 @@ class Receiving:
                     return frame
                 if not self._goes_on_locked(stream):
                     return None
-            self._wait(stream, lambda: buffer.has_frame, timeout, unguarded=True)
+            self._waiting.until(stream, lambda: buffer.has_frame, timeout, unguarded=True)
 
     def read_ahead(self, stream: Stream, timeout: float | None) -> bool:
         """Wait until more was received of the stream; what nobody reads is credited all the same.
@@ -115,7 +117,9 @@ class Receiving:
             self._credit.prepay(stream)
             self._flush_locked()
             size = stream.buffer.size
-        self._wait(stream, lambda: bool(stream.promises) or stream.buffer.size > size, timeout)
+        self._waiting.until(
+            stream, lambda: bool(stream.promises) or stream.buffer.size > size, timeout
+        )
         return stream.open
 
     def pay_locked(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from .engine.base import FRAME_HEADER, Engine
 from .fields import Field
@@ -11,25 +10,17 @@ from .pump import Pump
 from .stream import Stream
 from .stream_table import StreamTable
 from .tls import TLS_RECORD
+from .waiting import Waiting
 
 WRITE_SIZE = 4 * (TLS_RECORD - FRAME_HEADER)
 """Octets of a request body sent at once: with their headers, four frames fill four records."""
 _OUTBOUND_LIMIT = 256 << 10  # octets of requests' DATA that wait for the socket
 
 
-class WaitWriting(Protocol):
-    """``Connection.wait_writing``."""
-
-    def __call__(
-        self, stream: Stream, ready: Callable[[], bool], timeout: float | None
-    ) -> None: ...
-
-
 class Sending:
     """The half of a connection that sends bodies. A stream has one sender at a time.
 
     :param flush: sends what the engine has, with the lock held.
-    :param wait: for room to write, without the lock.
     """
 
     def __init__(
@@ -38,16 +29,16 @@ class Sending:
         table: StreamTable,
         engine: Engine,
         flush: Callable[[Stream], None],
-        wait: WaitWriting,
+        waiting: Waiting,
     ) -> None:
         self._pump = pump
         # Guarded by the pump's lock.
         self._table = table
         self._engine = engine
-        self._waiting: set[Stream] = set()  # for room to write
+        self._turns: set[Stream] = set()  # waiting for room to write
         self._last: Stream | None = None  # that sent anything
         self._flush_locked = flush
-        self._wait = wait
+        self._waiting = waiting
 
     def wants_body(self, stream: Stream) -> bool:
         """Whether there is a use in sending more of the request body.
@@ -76,10 +67,10 @@ class Sending:
                     self._table.end_sending(stream)
                 self._last = stream
                 self._flush_locked(stream)
-                if self._waiting:
+                if self._turns:
                     self._pump.wake_writers_locked()  # it is another's turn
             else:
-                self._waiting.add(stream)
+                self._turns.add(stream)
             # An upload that never has to wait must still hear what the peer says.
             self._pump.poll_locked()
             return size
@@ -100,15 +91,15 @@ class Sending:
         :raises TimeoutError: after ``timeout`` seconds.
         """
         try:
-            self._wait(
+            self._waiting.writing(
                 stream,
                 lambda: self._sendable_locked(stream) > 0 or not stream.wants_body or until(),
                 timeout,
             )
         finally:
             with self._pump.guard:
-                self._waiting.discard(stream)
-                if self._waiting:
+                self._turns.discard(stream)
+                if self._turns:
                     self._pump.wake_writers_locked()
 
     def stop(self, stream: Stream) -> None:
@@ -123,7 +114,7 @@ class Sending:
         """
         if stream is self._last and any(
             other is not stream and self._engine.send_capacity(other.id) > 0
-            for other in self._waiting
+            for other in self._turns
         ):
             return 0
         return min(self._engine.send_capacity(stream.id), _OUTBOUND_LIMIT - self._pump.unsent)

@@ -119,7 +119,9 @@ class StreamReader:
             return 0
         buffer = self._stream.buffer
         if not self._stream.owned:
-            self._connection.wait(self._stream, self._has_data, self._timeout, unguarded=True)
+            self._connection.waiting.until(
+                self._stream, self._has_data, self._timeout, unguarded=True
+            )
         return buffer.size if limit is None else min(buffer.size, limit)
 
     def read_frame(self, limit: int | None = None) -> bytes | None:

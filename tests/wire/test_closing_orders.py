@@ -15,7 +15,7 @@ from hyperframe.frame import GoAwayFrame, HeadersFrame, RstStreamFrame
 from requests.adapters import HTTPAdapter
 
 import requests_h2
-from requests_h2.connection import Connection
+from requests_h2.waiting import Waiting
 from tests.support.certs import Certificates
 from tests.support.peer import (
     MakeSession,
@@ -252,13 +252,13 @@ def test_closed_while_a_request_waits_for_a_free_stream(
 ) -> None:
     """The connection takes no more of them, so the request gets one of its own."""
     waiting = threading.Semaphore(0)
-    real = Connection.wait_for_slot
+    real = Waiting.for_slot
 
-    def wait_for_slot(self: Connection, *args: Any) -> bool:
+    def for_slot(self: Waiting, *args: Any) -> bool:
         waiting.release()
         return real(self, *args)
 
-    monkeypatch.setattr(Connection, "wait_for_slot", wait_for_slot)
+    monkeypatch.setattr(Waiting, "for_slot", for_slot)
     session = make_session(pool_maxsize=1)
     started = peer([ordinary, ordinary], settings={"max_concurrent_streams": 1})
     response = session.get(started.url + "/large", stream=True, timeout=WAIT)

@@ -21,8 +21,8 @@ import requests
 from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame
 
 import requests_h2.pump
-from requests_h2.connection import Connection
 from requests_h2.pump import Pump
+from requests_h2.waiting import Waiting
 from tests.support.certs import Certificates
 from tests.support.peer import (
     Closed,
@@ -922,13 +922,13 @@ def test_097_every_waiter_wakes(
 ) -> None:
     """For headers, a body, a window, a slot; and who has all of its response keeps it."""
     slot_waiters = threading.Semaphore(0)
-    real = Connection.wait_for_slot
+    real = Waiting.for_slot
 
-    def wait_for_slot(self: Connection, *args: Any) -> bool:
+    def for_slot(self: Waiting, *args: Any) -> bool:
         slot_waiters.release()
         return real(self, *args)
 
-    monkeypatch.setattr(Connection, "wait_for_slot", wait_for_slot)
+    monkeypatch.setattr(Waiting, "for_slot", for_slot)
     session = make_session(pool_maxsize=1)
     started = peer([hold, ordinary], settings={"max_concurrent_streams": 5})
     url = started.url
