@@ -84,7 +84,7 @@ class Connection:
         """What readers of its streams use."""
         self.sending = Sending(self._pump, self._table, engine, self._flush_locked, self.waiting)
         """What uploads on its streams use."""
-        self.pushing = Pushing(self._pump, self._table, engine, self._flush_locked)
+        self.pushing = Pushing(self._pump, self._table, promises, engine, self._flush_locked)
         """What those use who want pushes."""
         self.viewing = Viewing(self._pump, self._table, engine, dial)
         """What those use who inspect it."""
@@ -174,7 +174,7 @@ class Connection:
         """
         with self._guard:
             self._table.drain(reason)
-            self._table.drop_all_promises()
+            self.pushing.drop_all_locked()
             self._flush_locked()
 
     def give_up_later(self, stream: Stream | None) -> None:
@@ -206,7 +206,7 @@ class Connection:
                 self.keepalive.answered_locked(event)
             else:
                 self._table.dispatch(event)
-        self._table.expire_promises()
+        self.pushing.expire_locked()
         if self._too_many_answers_locked():
             self._engine.go_away(ErrorCode.ENHANCE_YOUR_CALM)
             self._table.fail(FaultKind.PROTOCOL, "the server floods us and reads no answers")
@@ -237,11 +237,11 @@ class Connection:
             stream = self._given_up.popleft()
             if stream is None:
                 self._table.drain("its pool is gone")
-                self._table.drop_all_promises()
+                self.pushing.drop_all_locked()
             else:
                 self._close_stream_locked(stream, ErrorCode.CANCEL)
         # After GOAWAY, when no stream is left, a server need not answer PING any more.
-        pinging = self.keepalive.pings and not self._table.dismissed
+        pinging = self.keepalive.pings and self._table.goaway is None
         if self._table.state is State.DRAINING and self._table.unused and not pinging:
             self._engine.go_away(ErrorCode.NO_ERROR)
             self._table.finish("no streams are left")
@@ -279,7 +279,7 @@ class Connection:
         if self._table.state is not State.OPEN:
             return False
         self._pump.poll_locked()
-        self._table.expire_promises()
+        self.pushing.expire_locked()
         if self._table.idle_longer_than(IDLE_LIMIT):
             self._table.drain("idle for too long")
         if not self._engine.settings_acknowledged and self._acknowledge_by.expired:

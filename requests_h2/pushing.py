@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from .engine.base import Engine
+from .exceptions import ErrorCode
 from .fields import Field
-from .promises import Promise
+from .promises import Promise, Promises
 from .pump import Pump
 from .stream import Stream
 from .stream_table import StreamTable
 
 
 class Pushing:
-    """The part of a connection for those who want pushes. Thread-safe.
+    """The part of a connection for those who want pushes. Thread-safe, but for what ends in
+    ``_locked``.
 
+    :param promises: those that nobody has claimed yet.
     :param flush: sends what the engine has, with the lock held.
     """
 
     def __init__(
-        self, pump: Pump, table: StreamTable, engine: Engine, flush: Callable[[], None]
+        self,
+        pump: Pump,
+        table: StreamTable,
+        promises: Promises,
+        engine: Engine,
+        flush: Callable[[], None],
     ) -> None:
         self._pump = pump
         # Guarded by the pump's lock.
         self._table = table
+        self._promises = promises
         self._engine = engine
         self._flush_locked = flush
 
@@ -40,23 +49,41 @@ class Pushing:
     def claim(self, promise: Promise) -> bool:
         """Take a push; false when another has, or it timed out or was dropped."""
         with self._pump.guard:
-            return self._table.claim(promise)
+            return self._promises.claim(promise)
 
     def find(self, fields: Sequence[Field]) -> Promise | None:
         """Take an unclaimed push that is the answer to a request with these fields."""
         with self._pump.guard:
             self._pump.poll_locked()
-            return self._table.find_promise(fields)
+            for promise in self._promises:
+                good = promise.stream.fault is None and promise.answers(fields)
+                if good and self._promises.claim(promise):
+                    return promise
+            return None
 
     def drop(self, parent: Stream) -> None:
         """Reset the pushes of a stream that nobody has claimed."""
         with self._pump.guard:
-            self._table.drop_promises_to(parent)
+            self._drop_locked(promise for promise in self._promises if promise.parent is parent)
             self._flush_locked()
 
     def expire(self) -> None:
         """Reset the pushes that waited too long."""
-        if self._table.has_promises:
+        if self._promises:
             with self._pump.guard:
-                self._table.expire_promises()
+                self.expire_locked()
                 self._flush_locked()
+
+    def expire_locked(self) -> None:
+        """The same; what resets them is not sent yet."""
+        if self._promises:
+            self._drop_locked(self._promises.expired())
+
+    def drop_all_locked(self) -> None:
+        """Nobody will claim any of them."""
+        self._drop_locked(self._promises)
+
+    def _drop_locked(self, promises: Iterable[Promise]) -> None:
+        for promise in promises:
+            if self._promises.drop(promise):
+                self._table.close(promise.stream, ErrorCode.CANCEL)

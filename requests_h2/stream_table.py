@@ -9,12 +9,12 @@ from __future__ import annotations
 import enum
 import logging
 import time
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 from urllib3.exceptions import InvalidHeader
 
 from .credit import Credit
+from .ending import Ending
 from .engine.base import (
     ConnectionFailed,
     DataReceived,
@@ -31,14 +31,13 @@ from .exceptions import (
     FaultKind,
     RemoteProtocolError,
     StreamFault,
-    debug_text,
     error_name,
     on_connection,
 )
-from .fields import Field, list_size
+from .fields import list_size
 from .inspection import GoAway
 from .news import News
-from .promises import Promise, Promises
+from .promises import Promises
 from .receive_buffer import Segments
 from .stream import Request, Stream
 
@@ -84,10 +83,7 @@ class StreamTable:
         self._segments = Segments()
         self._holders: list[Stream] = []  # streams with views of the read buffer
         self._proven = False  # whether it has ever answered a request
-        self._end: tuple[FaultKind, str, int | None, OSError | None] | None = None
-        self._complaint = ""  # the last GOAWAY with an error
-        self._farewell = ""  # the last one without
-        self.goaway: GoAway | None = None
+        self._ending = Ending(origin)
         self._refusals = 0
         self._idle_since = time.time()  # wall clock: a suspended host's idle time counts
         self.state = State.OPEN
@@ -101,9 +97,9 @@ class StreamTable:
         return self.state is State.OPEN and busy < self._engine.max_concurrent_streams
 
     @property
-    def dismissed(self) -> bool:
-        """Whether the server has sent GOAWAY."""
-        return bool(self._complaint or self._farewell)
+    def goaway(self) -> GoAway | None:
+        """The last that the server has sent."""
+        return self._ending.goaway
 
     @property
     def unused(self) -> bool:
@@ -119,7 +115,7 @@ class StreamTable:
         :raises StreamFault: NOT_SENT when no stream can be opened.
         """
         if not self.has_slot:
-            raise self._not_sent()
+            raise self._ending.not_sent(self._proven)
         size, limit = list_size(request.fields), self._engine.max_header_list_size
         if limit is not None and size > limit:
             raise InvalidHeader(
@@ -172,37 +168,6 @@ class StreamTable:
                 stream.buffer.keep()
         self._holders.clear()
 
-    @property
-    def has_promises(self) -> bool:
-        return bool(self._promises)
-
-    def claim(self, promise: Promise) -> bool:
-        """Give a push to one who wants it; false when another has it, or it is over."""
-        return self._promises.claim(promise)
-
-    def find_promise(self, fields: Sequence[Field]) -> Promise | None:
-        """Claim a push that answers this request."""
-        for promise in self._promises:
-            if promise.stream.fault is None and promise.answers(fields) and self.claim(promise):
-                return promise
-        return None
-
-    def drop_promises(self, promises: Iterable[Promise]) -> None:
-        """Nobody will claim these."""
-        for promise in promises:
-            if self._promises.drop(promise):
-                self.close(promise.stream, ErrorCode.CANCEL)
-
-    def drop_all_promises(self) -> None:
-        self.drop_promises(self._promises)
-
-    def drop_promises_to(self, parent: Stream) -> None:
-        self.drop_promises(promise for promise in self._promises if promise.parent is parent)
-
-    def expire_promises(self) -> None:
-        if self._promises:
-            self.drop_promises(self._promises.expired())
-
     def drain(self, reason: str) -> None:
         """Take no new streams."""
         if self.state is State.OPEN:
@@ -226,10 +191,7 @@ class StreamTable:
     ) -> None:
         """End every stream that has not ended, and the connection."""
         if self.state is not State.CLOSED:
-            if self._complaint:
-                # How servers report a connection error: GOAWAY that accepts all, then the end.
-                text = f"{text}; before that it sent {self._complaint}"
-            self._end = (kind, text, error_code, cause)
+            text = self._ending.failed(kind, text, error_code, cause)
             self.finish(text)
             for stream in list(self._streams.values()):
                 self._fail(stream, kind, text, error_code, cause=cause)
@@ -239,14 +201,7 @@ class StreamTable:
         """Why the connection, which is closed, is of no use to who has no stream on it: NOT_SENT
         when nothing went wrong.
         """
-        end = self._end
-        if self._complaint:
-            said = f"the server sent {self._complaint}"
-            end = end or (FaultKind.CONNECTION_LOST, said, None, None)
-        elif end is None or self._farewell:
-            end = (FaultKind.NOT_SENT, self._farewell or "the connection was closed", None, None)
-        kind, text, error_code, cause = end
-        return StreamFault(kind, self._origin, text, error_code, cause=cause)
+        return self._ending.fault
 
     def renew_after_fork(self) -> None:
         """In a forked child: the streams fail; nothing is sent."""
@@ -340,14 +295,9 @@ class StreamTable:
             self.drain("the server saw a protocol error")
 
     def _goaway_received(self, event: GoAwayReceived) -> None:
-        text = f"GOAWAY with {error_name(event.error_code)}{debug_text(event.debug)}"
+        text = self._ending.goaway_received(event)
         self._log("%s: %s, last stream %d", self._origin, text, event.last_stream_id)
         self.drain(text)
-        self.goaway = GoAway(event.last_stream_id, event.error_code)
-        if event.error_code == ErrorCode.NO_ERROR:
-            self._farewell = text
-        else:
-            self._complaint = text
         for stream in list(self._streams.values()):
             # What it says is about the streams that we open (RFC 9113 section 6.8).
             if stream.id % 2 and stream.id > event.last_stream_id:
@@ -367,16 +317,6 @@ class StreamTable:
         )
 
     # -- helpers ---------------------------------------------------------------------------------
-
-    def _not_sent(self) -> StreamFault:
-        if self._end is not None and not self._proven:
-            kind, text, error_code, cause = self._end
-            if kind is FaultKind.CONNECTION_LOST:
-                kind = FaultKind.STILLBORN
-            return StreamFault(kind, self._origin, text, error_code, cause=cause)
-        return StreamFault(
-            FaultKind.NOT_SENT, self._origin, "takes no stream now", progress=self._proven
-        )
 
     def _refuse(self, stream: Stream, error: RemoteProtocolError) -> None:
         self._engine.reset_stream(stream.id, error.error_code)

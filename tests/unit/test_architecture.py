@@ -41,6 +41,7 @@ LAYERS = (
     ("stream_table",),
     ("credit",),
     ("stream",),
+    ("ending",),
     ("managed_window", "promises"),
     ("pump",),
     ("frame_log",),
