@@ -4,15 +4,12 @@ There is no thread behind a connection. A thread that has to wait takes the *pum
 free: it polls outside the lock, then, under the lock, reads what there is, hands it to the owner
 and flushes. Everyone else waits for a bell of their own. It rings when the pump has something for
 them, or when it leaves and one of them is to take over. A thread that changes what the pump polls
-or waits for (output that the socket did not take, a stream that is closed from elsewhere) rouses it
-by a byte in a socket pair that is polled together with the socket.
+or waits for rouses it: by output that the socket did not take, or when it closes a stream.
 """
 
 from __future__ import annotations
 
 import math
-import select
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +17,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from .outbound import Outbound
+from .poller import Poller
 from .timeouts import Deadline
 from .tls import TLS_RECORD, Transport
 
@@ -122,12 +120,8 @@ class Pump:
         self._pumper = 0  # lock; the thread that has the role, 0 when it is free
         self._pumping_for: Waiter | None = None  # lock; what that thread waits for
         self._polls_writing = False  # lock; whether it polls for room to write
-        self._poller: Any = None  # whoever pumps; a poll object, where there are such
-        self._glance: Any = None  # lock; another, which asks for less than a read in vain
+        self._poller = Poller(transport)
         self._drained = True  # whoever pumps, or the lock while nobody does
-        self._rouse_in, self._rouse_out = socket.socketpair()
-        self._rouse_in.setblocking(False)
-        self._rouse_out.setblocking(False)
         self._alarm = math.inf  # lock; when the owner is to be called, on the monotonic clock
         self._moved_at = time.monotonic()  # lock; when output was last empty or sent
         self._closed = False  # lock
@@ -184,7 +178,9 @@ class Pump:
         """Read all there is without waiting, and send what answers it, unless another thread is at
         it anyway.
         """
-        if not self._pumper and not self._closed and self._readable_locked():
+        if self._pumper or self._closed:
+            return
+        if not self._drained or self._transport.pending() or self._poller.readable():
             self._read_locked(to_the_end=True)
             self.flush_locked()
 
@@ -302,7 +298,7 @@ class Pump:
             roused = self._drained and self._poll(deadline)
             with self.guard:
                 if roused:
-                    self._calm_locked()
+                    self._poller.calm()
                 self._read_locked()
                 if time.monotonic() >= self._alarm:
                     self._owner.alarm_locked()
@@ -323,39 +319,11 @@ class Pump:
         valid while this thread has the role: see :meth:`_dispose_locked`.
         """
         timeout = min(_poll_time(deadline), max(0.0, self._alarm - time.monotonic()))
-        write = self._polls_writing
-        # Looked up when called: gevent and eventlet replace or remove poll.
-        if hasattr(select, "poll"):
-            if self._poller is None:
-                self._poller = select.poll()
-                self._poller.register(self._rouse_in, select.POLLIN)
-            self._poller.register(self._transport, select.POLLIN | (select.POLLOUT * write))
-            found = self._poller.poll(timeout * 1000)
-            return len(found) > 1 or (bool(found) and found[0][0] == self._rouse_in.fileno())
-        mine, rouse = self._transport.fileno(), self._rouse_in.fileno()
-        return rouse in select.select([mine, rouse], [mine] if write else [], [], timeout)[0]
+        return self._poller.wait(timeout, self._polls_writing)
 
     def _rouse_locked(self) -> None:
         if self._pumper != threading.get_ident() and not self._closed:
-            try:
-                self._rouse_out.send(b"\0")
-            except BlockingIOError:
-                return  # it is full, so roused already
-
-    def _calm_locked(self) -> None:
-        try:
-            self._rouse_in.recv(4096)
-        except BlockingIOError:
-            return
-
-    def _readable_locked(self) -> bool:
-        """Whether there is something to read, or might be: asked without waiting."""
-        if not self._drained or self._transport.pending() or not hasattr(select, "poll"):
-            return True
-        if self._glance is None:
-            self._glance = select.poll()
-            self._glance.register(self._transport, select.POLLIN)
-        return bool(self._glance.poll(0))
+            self._poller.rouse()
 
     def _read_locked(self, to_the_end: bool = False) -> None:
         self._drained = False
@@ -402,8 +370,7 @@ class Pump:
         # A descriptor that is closed while someone polls it may be another socket's by then.
         if self._closed and not self._pumper:
             self._transport.close()
-            self._rouse_in.close()
-            self._rouse_out.close()
+            self._poller.close()
 
 
 def _poll_time(deadline: Deadline) -> float:

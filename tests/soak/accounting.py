@@ -87,7 +87,7 @@ def _unbalanced(connection: Connection, seen: dict[str, Any]) -> list[str]:
             "streams of the table": (sorted(table._streams), []),
             "reservations": (table.reserved, 0),
             "unsent octets": (connection._pump.unsent, 0),
-            "waiters for a stream": (len(connection._slot_waiters), 0),
+            "waiters for a stream": (len(connection.waiting._for_slots), 0),
             "blocked threads": (len(connection._pump._bells), 0),
             "thread that has the pump's role": (connection._pump._pumper, 0),
             "receive window": (

@@ -44,6 +44,7 @@ LAYERS = (
     ("ending",),
     ("managed_window", "promises"),
     ("pump",),
+    ("poller",),
     ("frame_log",),
     ("engine.choice",),
     ("engine.h2_engine", "engine.nghttp2_engine"),
