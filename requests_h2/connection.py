@@ -6,7 +6,7 @@ from collections import deque
 from typing import Any
 
 from .credit import Credit
-from .engine.base import PingAcknowledged
+from .engine.events import PingAcknowledged
 from .exceptions import ErrorCode, FaultKind
 from .fork import renew_in_children
 from .frame_log import FrameLog, LoggedEngine

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .engine.base import GoAwayReceived
+from .engine.events import GoAwayReceived
 from .exceptions import ErrorCode, FaultKind, StreamFault, debug_text, error_name
 from .inspection import GoAway
 

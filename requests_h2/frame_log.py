@@ -15,7 +15,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .engine.base import MAX_FRAME_SIZE, Engine, Event, HeadersReceived, PushPromised
+from .engine.base import MAX_FRAME_SIZE, Engine
+from .engine.events import Event, HeadersReceived, PushPromised
 from .engine.frames import (
     CONTINUATION,
     END_HEADERS,

@@ -18,7 +18,8 @@ import itertools
 import math
 import time
 
-from .engine.base import Engine, PingAcknowledged
+from .engine.base import Engine
+from .engine.events import PingAcknowledged
 from .options import Options
 from .pump import Pump, Waiter
 from .stream import Stream

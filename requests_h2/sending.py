@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from .engine.base import FRAME_HEADER, Engine
+from .engine.base import Engine
+from .engine.frames import HEADER_SIZE
 from .fields import Field
 from .pump import Pump
 from .stream import Stream
@@ -12,7 +13,7 @@ from .stream_table import StreamTable
 from .tls import TLS_RECORD
 from .waiting import Waiting
 
-WRITE_SIZE = 4 * (TLS_RECORD - FRAME_HEADER)
+WRITE_SIZE = 4 * (TLS_RECORD - HEADER_SIZE)
 """Octets of a request body sent at once: with their headers, four frames fill four records."""
 _OUTBOUND_LIMIT = 256 << 10  # octets of requests' DATA that wait for the socket
 

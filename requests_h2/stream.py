@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .engine.base import DataReceived, HeadersReceived
+from .engine.events import DataReceived, HeadersReceived
 from .exceptions import ErrorCode, RemoteProtocolError, StreamFault
 from .exchange import Exchange
 from .fields import (

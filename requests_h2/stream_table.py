@@ -15,10 +15,10 @@ from urllib3.exceptions import InvalidHeader
 
 from .credit import Credit
 from .ending import Ending
-from .engine.base import (
+from .engine.base import Engine
+from .engine.events import (
     ConnectionFailed,
     DataReceived,
-    Engine,
     Event,
     GoAwayReceived,
     HeadersReceived,

@@ -1,4 +1,4 @@
-"""What an HTTP/2 engine is: the interface and the events.
+"""What an HTTP/2 engine is: the interface, and what both of ours have in common.
 
 An engine is sans-IO and knows one connection. It is not thread-safe: the connection's lock guards
 it. The contract of its user: :meth:`Engine.receive` bytes, act on the events, take the output, and
@@ -14,15 +14,17 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
-from ..fields import Field, Fields
+from ..fields import Field
 from ..inspection import Progress
+from .events import Event, PingAcknowledged
 from .frames import (
     CONTINUATION,
     END_HEADERS,
     END_STREAM,
     GOAWAY,
+    HEADER_SIZE,
     HEADERS,
     MAX_STREAM_ID,
     PING,
@@ -35,114 +37,12 @@ from .pushes import Pushes
 
 DEFAULT_WINDOW = 65_535
 """Initial flow-control window before SETTINGS, in octets (RFC 9113 section 6.9.2)."""
-FRAME_HEADER = 9  # octets (RFC 9113 section 4.1)
 MAX_FRAME_SIZE = 16_384
 """The largest frame payload we accept, in octets: SETTINGS_MAX_FRAME_SIZE's default."""
 MAX_PUSHES = 100
 """SETTINGS_MAX_CONCURRENT_STREAMS of ours, which is about pushed streams."""
 ASSUMED_CONCURRENT_STREAMS = 100
 """Streams opened before the peer's SETTINGS arrive, or when they set no limit."""
-
-
-class HeadersReceived(NamedTuple):
-    """A field section: informational, final or trailers, by its place and its ``:status``."""
-
-    stream_id: int
-    fields: Fields
-    end_stream: bool
-
-
-class DataReceived:
-    """The payloads of DATA frames of one stream that came together.
-
-    A part is a whole frame without its padding, and an empty frame an empty part. Parts may be
-    views that are valid until the engine receives again. ``flow_size`` is the flow-controlled
-    length: it counts padding, and frames that have no part because their stream is over.
-    """
-
-    __slots__ = ("end_stream", "flow_size", "parts", "stream_id")
-
-    def __init__(
-        self,
-        stream_id: int,
-        parts: list[memoryview | bytes],
-        flow_size: int,
-        end_stream: bool,
-    ) -> None:
-        self.stream_id = stream_id
-        self.parts = parts
-        self.flow_size = flow_size
-        self.end_stream = end_stream
-
-    @property
-    def frames(self) -> list[int]:
-        """The size of each frame without its padding, in octets."""
-        return list(map(len, self.parts))
-
-    def add(self, part: bytes | None, flow_size: int, end_stream: bool) -> None:
-        """One more frame."""
-        if part is not None:
-            self.parts.append(part)
-        self.flow_size += flow_size
-        self.end_stream = end_stream
-
-
-class StreamReset(NamedTuple):
-    """A stream ended early, by the peer or (``remote`` false) by the engine for ``reason``."""
-
-    stream_id: int
-    error_code: int
-    remote: bool
-    reason: str = ""
-
-
-class GoAwayReceived(NamedTuple):
-    """The peer takes no streams above ``last_stream_id`` (RFC 9113 section 6.8)."""
-
-    last_stream_id: int
-    error_code: int
-    debug: bytes
-
-
-class SendWindowOpened(NamedTuple):
-    """More can be sent, or the stream limit changed: writers and slot waiters look again."""
-
-
-class PushPromised(NamedTuple):
-    """The peer will send, unasked, on ``stream_id`` what it would answer to these fields.
-
-    The stream then brings the events of a response, and takes credit and a reset like any other.
-    It belongs to a request on ``parent_id``, which may be over when the event is looked at.
-    """
-
-    parent_id: int
-    stream_id: int
-    fields: Fields
-
-
-class PingAcknowledged(NamedTuple):
-    """The answer to a PING of ours; the peer's answers to nothing are no events."""
-
-    data: bytes
-
-
-class ConnectionFailed(NamedTuple):
-    """The peer broke the protocol; a GOAWAY is in the output and nothing more is accepted."""
-
-    error_code: int
-    reason: str
-
-
-Event = (
-    HeadersReceived
-    | DataReceived
-    | StreamReset
-    | GoAwayReceived
-    | SendWindowOpened
-    | PushPromised
-    | PingAcknowledged
-    | ConnectionFailed
-)
 
 
 class OpenStream:
@@ -335,7 +235,7 @@ class Engine(abc.ABC):
             last = start + limit >= len(block)
             fragment = block[start : start + limit]
             self._frame(CONTINUATION, END_HEADERS if last else 0, stream_id, fragment)
-        return len(block) + FRAME_HEADER * max(1, -(-len(block) // limit))
+        return len(block) + HEADER_SIZE * max(1, -(-len(block) // limit))
 
     @property
     @abc.abstractmethod

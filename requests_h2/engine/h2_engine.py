@@ -31,15 +31,16 @@ from ..flow_control import MAX_WINDOW
 from .base import (
     ASSUMED_CONCURRENT_STREAMS,
     DEFAULT_WINDOW,
-    FRAME_HEADER,
     MAX_FRAME_SIZE,
+    Engine,
+    OpenStream,
+)
+from .events import (
     ConnectionFailed,
     DataReceived,
-    Engine,
     Event,
     GoAwayReceived,
     HeadersReceived,
-    OpenStream,
     PushPromised,
     SendWindowOpened,
     StreamReset,
@@ -52,6 +53,7 @@ from .frames import (
     END_HEADERS,
     END_STREAM,
     GOAWAY,
+    HEADER_SIZE,
     HEADERS,
     MAX_STREAM_ID,
     PING,
@@ -157,7 +159,7 @@ class H2Engine(Engine):
         stream.send_window -= size
         self._send_window -= size
         starts = range(0, size, limit) if size else (0,)
-        stream.progress.bytes_sent += FRAME_HEADER * len(starts) + size
+        stream.progress.bytes_sent += HEADER_SIZE * len(starts) + size
         for start in starts:
             chunk = data[start : start + limit]
             last = end_stream and start + limit >= size
@@ -251,7 +253,7 @@ class H2Engine(Engine):
                     ErrorCode.FLOW_CONTROL_ERROR, f"DATA past the window of stream {stream_id}"
                 )
             stream.receive_window -= flow_size
-            stream.progress.bytes_received += flow_size + FRAME_HEADER * len(run.parts)
+            stream.progress.bytes_received += flow_size + HEADER_SIZE * len(run.parts)
             self._events.append(DataReceived(*run))
             if ended:
                 self._end_remote(stream_id, stream)
@@ -293,7 +295,7 @@ class H2Engine(Engine):
         self._begin_block(frame, bytes(fragment))
 
     def _begin_block(self, frame: RawFrame, fragment: bytes) -> None:
-        size = FRAME_HEADER + len(frame.payload)
+        size = HEADER_SIZE + len(frame.payload)
         if frame.flags & END_HEADERS:
             self._block_received(frame, fragment, size)
         else:
@@ -305,7 +307,7 @@ class H2Engine(Engine):
             raise PeerError(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
         if len(self._fragments) > _MAX_CONTINUATIONS:
             raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "too many CONTINUATION frames")
-        self._block_size += FRAME_HEADER + len(frame.payload)
+        self._block_size += HEADER_SIZE + len(frame.payload)
         self._fragments.append(bytes(frame.payload))
         if frame.flags & END_HEADERS:
             block = b"".join(self._fragments)

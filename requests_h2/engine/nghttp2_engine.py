@@ -33,9 +33,11 @@ from .base import (
     ASSUMED_CONCURRENT_STREAMS,
     DEFAULT_WINDOW,
     MAX_FRAME_SIZE,
+    Engine,
+)
+from .events import (
     ConnectionFailed,
     DataReceived,
-    Engine,
     Event,
     GoAwayReceived,
     HeadersReceived,

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable
 
 from hpack import Encoder
 
-from requests_h2.engine.base import ConnectionFailed, DataReceived, Engine, Event, StreamReset
+from requests_h2.engine.base import Engine
 from requests_h2.engine.choice import engine_class
+from requests_h2.engine.events import ConnectionFailed, DataReceived, Event, StreamReset
 from requests_h2.fields import Fields, RequestTarget, request_fields, response_fields
 from requests_h2.flow_control import CONNECTION_WINDOW, STREAM_WINDOW
 from requests_h2.stream import MAX_HEADER_LIST_SIZE

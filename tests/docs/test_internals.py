@@ -5,7 +5,7 @@ from __future__ import annotations
 from hpack import Encoder
 from hyperframe.frame import DataFrame, HeadersFrame, SettingsFrame
 
-from requests_h2.engine.base import DataReceived, HeadersReceived
+from requests_h2.engine.events import DataReceived, HeadersReceived
 from tests.support.pages import block
 
 PAGE = "internals.rst"

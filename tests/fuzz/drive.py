@@ -13,7 +13,7 @@ from h2.errors import ErrorCodes
 from urllib3.exceptions import InvalidHeader
 
 from requests_h2.credit import Credit
-from requests_h2.engine.base import (
+from requests_h2.engine.events import (
     ConnectionFailed,
     DataReceived,
     Event,

@@ -11,7 +11,7 @@ from hpack import Decoder
 from urllib3.exceptions import InvalidHeader
 
 from requests_h2 import fields
-from requests_h2.engine.base import ConnectionFailed
+from requests_h2.engine.events import ConnectionFailed
 from requests_h2.exceptions import RemoteProtocolError
 from requests_h2.flow_control import STREAM_WINDOW
 from requests_h2.receive_buffer import SEGMENT_SIZE

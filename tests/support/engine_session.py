@@ -6,8 +6,9 @@ from typing import Any
 
 from hpack import Encoder
 
-from requests_h2.engine.base import DataReceived, Engine, Event
+from requests_h2.engine.base import Engine
 from requests_h2.engine.choice import engine_class
+from requests_h2.engine.events import DataReceived, Event
 from requests_h2.flow_control import CONNECTION_WINDOW, STREAM_WINDOW
 from requests_h2.stream import MAX_HEADER_LIST_SIZE
 from tests.fuzz.frames import ACK, SETTINGS, Fields, Heading, Wire, settings_payload

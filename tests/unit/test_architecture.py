@@ -51,7 +51,7 @@ LAYERS = (
     ("engine.h2_client", "engine.field_blocks", "engine.nghttp2_client"),
     ("engine.nghttp2_gate",),
     ("engine.base",),
-    ("engine.pushes", "frame_text"),
+    ("engine.events", "engine.pushes", "frame_text"),
     ("engine.frames", "engine.__init__"),
     ("tls_in_tls",),
     ("options", "receive_buffer"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hpack
 import pytest
 
-from requests_h2.engine.base import ConnectionFailed, PingAcknowledged
+from requests_h2.engine.events import ConnectionFailed, PingAcknowledged
 from requests_h2.engine.frames import stateless_block
 from requests_h2.fields import NeverIndexedField
 from tests.fuzz.frames import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from requests_h2.engine.base import DataReceived, Event
+from requests_h2.engine.events import DataReceived, Event
 from tests.fuzz.frames import DATA, END_HEADERS, END_STREAM, HEADERS, PADDED, RST_STREAM, Wire, u32
 from tests.support.engine_session import EngineSession
 

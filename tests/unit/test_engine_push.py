@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from requests_h2.engine.base import (
+from requests_h2.engine.events import (
     ConnectionFailed,
     Event,
     GoAwayReceived,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from requests_h2.engine.base import GoAwayReceived, PushPromised, SendWindowOpened, StreamReset
+from requests_h2.engine.events import GoAwayReceived, PushPromised, SendWindowOpened, StreamReset
 from tests.fuzz.frames import (
     DATA,
     END_HEADERS,

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from hyperframe.frame import ExtensionFrame, PingFrame, RstStreamFrame, SettingsFrame
 
-from requests_h2.engine.base import (
+from requests_h2.engine.base import Engine
+from requests_h2.engine.events import (
     DataReceived,
-    Engine,
     Event,
     HeadersReceived,
     PingAcknowledged,
