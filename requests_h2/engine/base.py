@@ -16,9 +16,10 @@ import abc
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from ..fields import Field
+from ..exceptions import ErrorCode
+from ..fields import Field, Fields
 from ..inspection import Progress
-from .events import Event, PingAcknowledged
+from .events import Event, PingAcknowledged, PushPromised, StreamReset
 from .frames import (
     CONTINUATION,
     END_HEADERS,
@@ -202,6 +203,20 @@ class Engine(abc.ABC):
         """A stream was reset by us; a promise for it may be under way."""
         if stream.remote_open and stream_id % 2:
             self._pushes.stream_abandoned(stream_id)
+
+    def _promise_received(
+        self, parent_id: int, stream_id: int, pushed: OpenStream, fields: Fields
+    ) -> None:
+        """A promise that is wanted is complete, and its stream among the open ones."""
+        self._promised_progress[stream_id] = pushed.progress
+        self._pushes.accepted_id = stream_id
+        self._events.append(PushPromised(parent_id, stream_id, fields))
+
+    def _refuse(self, stream_id: int, code: ErrorCode, reason: str) -> None:
+        """End one stream for something the peer did on it; nothing if it is gone already."""
+        if stream_id in self._streams:
+            self.reset_stream(stream_id, code)
+            self._events.append(StreamReset(stream_id, code, remote=False, reason=reason))
 
     def _ping_acknowledged(self, data: bytes) -> None:
         if data in self._pings:

@@ -22,6 +22,8 @@ SETTING_SIZE = 6
 ENABLE_PUSH, MAX_CONCURRENT_STREAMS = 2, 3  # RFC 9113 section 6.5.2
 _PRIORITY_SIZE = 5
 MAX_STREAM_ID = 2**31 - 1
+MAX_CONTINUATIONS = 63
+"""CONTINUATION frames of a field block that we accept."""
 U32 = struct.Struct(">L")
 _LAST_KNOWN_SETTING = 6
 _SETTING_NAMES = {
@@ -249,6 +251,48 @@ def unpadded(frame: RawFrame) -> memoryview:
     if not payload or payload[0] >= len(payload):
         raise PeerError(ErrorCode.PROTOCOL_ERROR, "invalid padding")
     return payload[1 : len(payload) - payload[0]]
+
+
+class FieldBlocks:
+    """Puts together again what HEADERS or PUSH_PROMISE and CONTINUATION carry (RFC 9113 section
+    4.3). What comes between them the caller finds by :attr:`first`.
+    """
+
+    def __init__(self) -> None:
+        self.first: RawFrame | None = None
+        """The frame that an unfinished block began with."""
+        self._fragments: list[bytes] = []
+        self._size = 0
+
+    def begin(self, frame: RawFrame, fragment: memoryview) -> tuple[RawFrame, bytes, int] | None:
+        """The first frame, the block and the octets of its frames, when that is all of it."""
+        size = HEADER_SIZE + len(frame.payload)
+        if frame.flags & END_HEADERS:
+            return frame, bytes(fragment), size
+        self.first, self._fragments, self._size = frame, [bytes(fragment)], size
+        return None
+
+    def go_on(self, frame: RawFrame) -> tuple[RawFrame, bytes, int] | None:
+        """The same after CONTINUATION.
+
+        :raises PeerError: when none was to come, or it is one too many.
+        """
+        first = self.first
+        if first is None:
+            raise PeerError(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
+        if len(self._fragments) > MAX_CONTINUATIONS:
+            raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "too many CONTINUATION frames")
+        self._size += HEADER_SIZE + len(frame.payload)
+        self._fragments.append(bytes(frame.payload))
+        if not frame.flags & END_HEADERS:
+            return None
+        block = b"".join(self._fragments)
+        self.first, self._fragments = None, []
+        return first, block, self._size
+
+
+def interrupted() -> PeerError:
+    return PeerError(ErrorCode.PROTOCOL_ERROR, "a frame inside a field block")
 
 
 def block_fragment(frame: RawFrame) -> memoryview:

@@ -41,7 +41,6 @@ from .events import (
     Event,
     GoAwayReceived,
     HeadersReceived,
-    PushPromised,
     SendWindowOpened,
     StreamReset,
 )
@@ -50,7 +49,6 @@ from .frames import (
     ACK,
     CONTINUATION,
     DATA,
-    END_HEADERS,
     END_STREAM,
     GOAWAY,
     HEADER_SIZE,
@@ -64,10 +62,12 @@ from .frames import (
     U32,
     WINDOW_UPDATE,
     DataRun,
+    FieldBlocks,
     FrameReader,
     PeerError,
     RawFrame,
     block_fragment,
+    interrupted,
     promise,
     settings_payload,
     u32_payload,
@@ -75,7 +75,6 @@ from .frames import (
 )
 from .h2_client import client_connection, feed
 
-_MAX_CONTINUATIONS = 63  # in a block after its HEADERS
 _MAX_SETTINGS = 32  # in one frame, as nghttp2 (CVE-2020-11080)
 _MAX_FRAME_SENT = 65_536  # octets of payload, whatever the peer allows
 
@@ -107,9 +106,7 @@ class H2Engine(Engine):
         self._streams: dict[int, _Stream] = {}
         self._send_window = DEFAULT_WINDOW
         self._reader = FrameReader(MAX_FRAME_SIZE)
-        self._block: RawFrame | None = None  # which an unfinished field block began with
-        self._fragments: list[bytes] = []
-        self._block_size = 0  # octets of its frames
+        self._blocks = FieldBlocks()
         self._promised_id = 0  # what the last PUSH_PROMISE promised; 0 if that is not wanted
         self._output.append(self._h2.data_to_send())
         self._frame(WINDOW_UPDATE, 0, 0, U32.pack(connection_window - DEFAULT_WINDOW))
@@ -203,15 +200,16 @@ class H2Engine(Engine):
         return events
 
     def _receive_frame(self, frame: RawFrame) -> None:
-        kind, block = frame.kind, self._block
-        if block is not None and (kind != CONTINUATION or frame.stream_id != block.stream_id):
-            raise _interrupted()
+        kind, first = frame.kind, self._blocks.first
+        if first is not None and (kind != CONTINUATION or frame.stream_id != first.stream_id):
+            raise interrupted()
         if kind == WINDOW_UPDATE:
             self._receive_window_update(frame)
         elif kind == HEADERS:
             self._receive_headers(frame)
         elif kind == CONTINUATION:
-            self._receive_continuation(frame)
+            if block := self._blocks.go_on(frame):
+                self._block_received(*block)
         elif kind == RST_STREAM:
             self._receive_rst_stream(frame)
         elif kind == GOAWAY:
@@ -228,8 +226,8 @@ class H2Engine(Engine):
 
     def _receive_data(self, run: DataRun) -> None:
         stream_id, _, flow_size, ended = run
-        if self._block is not None:
-            raise _interrupted()
+        if self._blocks.first is not None:
+            raise interrupted()
         self._receive_window -= flow_size
         if self._receive_window < 0:
             raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, "DATA past the connection window")
@@ -283,7 +281,8 @@ class H2Engine(Engine):
 
     def _receive_headers(self, frame: RawFrame) -> None:
         self._require_known(frame.stream_id, "HEADERS")
-        self._begin_block(frame, bytes(block_fragment(frame)))
+        if block := self._blocks.begin(frame, block_fragment(frame)):
+            self._block_received(*block)
 
     def _receive_promise(self, frame: RawFrame) -> None:
         self._pushes.require_enabled()
@@ -292,27 +291,8 @@ class H2Engine(Engine):
         if not wanted:
             self._frame(RST_STREAM, 0, promised_id, U32.pack(ErrorCode.CANCEL))
         self._promised_id = promised_id if wanted else 0
-        self._begin_block(frame, bytes(fragment))
-
-    def _begin_block(self, frame: RawFrame, fragment: bytes) -> None:
-        size = HEADER_SIZE + len(frame.payload)
-        if frame.flags & END_HEADERS:
-            self._block_received(frame, fragment, size)
-        else:
-            self._block, self._fragments, self._block_size = frame, [fragment], size
-
-    def _receive_continuation(self, frame: RawFrame) -> None:
-        first = self._block
-        if first is None:
-            raise PeerError(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
-        if len(self._fragments) > _MAX_CONTINUATIONS:
-            raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "too many CONTINUATION frames")
-        self._block_size += HEADER_SIZE + len(frame.payload)
-        self._fragments.append(bytes(frame.payload))
-        if frame.flags & END_HEADERS:
-            block = b"".join(self._fragments)
-            self._block, self._fragments = None, []
-            self._block_received(first, block, self._block_size)
+        if block := self._blocks.begin(frame, fragment):
+            self._block_received(*block)
 
     def _block_received(self, first: RawFrame, block: bytes, size: int) -> None:
         fields = self._decoder.decode_fields(block)
@@ -325,9 +305,7 @@ class H2Engine(Engine):
             window = self._h2.remote_settings.initial_window_size
             pushed = _Stream(False, window, self._stream_window, reserved=True)
             self._streams[promised_id] = pushed
-            self._promised_progress[promised_id] = pushed.progress
-            self._pushes.accepted_id = promised_id
-            self._events.append(PushPromised(first.stream_id, promised_id, fields))
+            self._promise_received(first.stream_id, promised_id, pushed, fields)
 
     def _fields_received(self, headers: RawFrame, stream: _Stream | None, fields: Fields) -> None:
         """RFC 9113 section 8.1: informational sections, a final one, then perhaps trailers."""
@@ -398,12 +376,6 @@ class H2Engine(Engine):
         if stream_id == 0 or stream_id >= first_idle:
             raise PeerError(ErrorCode.PROTOCOL_ERROR, f"{what} on idle stream {stream_id}")
 
-    def _refuse(self, stream_id: int, code: ErrorCode, reason: str) -> None:
-        """End one stream for something the peer did on it; nothing if it is gone already."""
-        if stream_id in self._streams:
-            self.reset_stream(stream_id, code)
-            self._events.append(StreamReset(stream_id, code, remote=False, reason=reason))
-
     def _end_remote(self, stream_id: int, stream: _Stream) -> None:
         stream.remote_open = False
         self._close_if_done(stream_id, stream)
@@ -411,10 +383,6 @@ class H2Engine(Engine):
     def _close_if_done(self, stream_id: int, stream: _Stream) -> None:
         if not stream.local_open and not stream.remote_open:
             del self._streams[stream_id]
-
-
-def _interrupted() -> PeerError:
-    return PeerError(ErrorCode.PROTOCOL_ERROR, "a frame inside a field block")
 
 
 def _is_informational(fields: Fields) -> bool:

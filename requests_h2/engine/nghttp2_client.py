@@ -9,7 +9,7 @@ import ngh2
 from ..exceptions import ErrorCode
 from ..fields import Field, NeverIndexedField
 from .base import ASSUMED_CONCURRENT_STREAMS, DEFAULT_WINDOW, MAX_FRAME_SIZE
-from .nghttp2_gate import MAX_CONTINUATIONS
+from .frames import MAX_CONTINUATIONS
 from .pushes import MAX_PROMISED
 
 _HEADER_TABLE_SIZE = 4096  # octets

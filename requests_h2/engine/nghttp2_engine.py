@@ -28,7 +28,6 @@ import ngh2
 
 from ..exceptions import ErrorCode, error_name
 from ..fields import Field, Fields
-from ..flow_control import MAX_WINDOW
 from .base import (
     ASSUMED_CONCURRENT_STREAMS,
     DEFAULT_WINDOW,
@@ -41,7 +40,6 @@ from .events import (
     Event,
     GoAwayReceived,
     HeadersReceived,
-    PushPromised,
     SendWindowOpened,
     StreamReset,
 )
@@ -52,7 +50,6 @@ from .frames import (
     GOAWAY,
     HEADER_SIZE,
     HEADERS,
-    MAX_STREAM_ID,
     PUSH_PROMISE,
     RST_STREAM,
     U32,
@@ -62,7 +59,15 @@ from .frames import (
     unpack_header,
 )
 from .nghttp2_client import client_connection, error_code, header_list
-from .nghttp2_gate import Fault, Gate, GatedStream, Header, has_pad_length, number_in
+from .nghttp2_gate import (
+    Fault,
+    Gate,
+    GatedStream,
+    Header,
+    has_pad_length,
+    increment_fault,
+    number_in,
+)
 
 _MESSAGE = (DATA, HEADERS, CONTINUATION)
 _FIRST_PORTION = DEFAULT_WINDOW // 2
@@ -85,7 +90,6 @@ class NGHTTP2Engine(Engine):
         # Octets fed to nghttp2 before its output is taken: half of a stream's window as it knows
         # it. Then it gives itself credit, and that counts once the output was taken.
         self._portion = _FIRST_PORTION
-        self._last_id = MAX_STREAM_ID  # of the GOAWAY frames that came
         self._silent_resets: set[int] = set()  # streams that nghttp2 resets, and the peer need not
         self._done = False  # GOAWAY came and no stream is left: nghttp2 takes nothing any more
         self._output = [self._ngh2.data_to_send()]
@@ -192,9 +196,14 @@ class NGHTTP2Engine(Engine):
             self._take()
             wrong = fault or self._fault_by_state(header, data)
             if wrong is not None:
-                self._act_on_fault(wrong, header.stream_id)
+                if wrong.whole:
+                    raise PeerError(wrong.code, wrong.reason)
+                self._refuse(header.stream_id, wrong.code, wrong.reason)
             elif header.kind == GOAWAY and header.size >= U32.size:
-                begin = self._mend_last_id(data, begin, header)
+                mended = self._gate.mended_last_id(header, data)
+                if mended is not None:
+                    begin = self._feed(data, begin, header.at + HEADER_SIZE)
+                    begin += self._feed(mended, 0, len(mended))
         self._feed(data, begin, self._gate.end)
 
     def _fault_by_state(self, header: Header, data: memoryview) -> Fault | None:
@@ -215,40 +224,9 @@ class NGHTTP2Engine(Engine):
             if header.kind == HEADERS and not self._start_pushed(stream):
                 return Fault(ErrorCode.REFUSED_STREAM, "too many pushed streams")
         elif header.kind == WINDOW_UPDATE and header.size == U32.size:
-            return self._increment_fault(header, data)
+            window = self._ngh2.stream_remote_window_size(header.stream_id)
+            return increment_fault(header, data, window)
         return None
-
-    def _increment_fault(self, header: Header, data: memoryview) -> Fault | None:
-        """RFC 9113 sections 6.9 and 6.9.1 end the stream, where nghttp2 ends the connection."""
-        increment = number_in(header, data)
-        if increment == 0:
-            return Fault(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
-        if self._ngh2.stream_remote_window_size(header.stream_id) + increment > MAX_WINDOW:
-            return Fault(ErrorCode.FLOW_CONTROL_ERROR, "the stream window overflows")
-        return None
-
-    def _mend_last_id(self, data: memoryview, begin: int, header: Header) -> int:
-        """Feed a legal last stream id in place of one for which nghttp2 ends the connection.
-
-        It may not rise (RFC 9113 section 6.8): streams that it gave up are not taken back. And
-        streams of even numbers are not ours, so that an even id means the odd one below.
-
-        :returns: how much of ``data`` is done with.
-        """
-        given = number_in(header, data)
-        self._last_id = min(self._last_id, given if given == 0 else (given - 1) | 1)
-        if self._last_id == given:
-            return begin
-        mended = memoryview(U32.pack(self._last_id))
-        end = self._feed(data, begin, header.at + HEADER_SIZE)
-        return end + self._feed(mended, 0, len(mended))
-
-    def _act_on_fault(self, fault: Fault, stream_id: int) -> None:
-        if fault.whole:
-            raise PeerError(fault.code, fault.reason)
-        if stream_id in self._streams:
-            self.reset_stream(stream_id, fault.code)
-            self._events.append(StreamReset(stream_id, fault.code, False, fault.reason))
 
     def _feed(self, data: memoryview, begin: int, end: int) -> int:
         """Give nghttp2 the octets from ``begin`` to ``end``; returns ``end``."""
@@ -288,9 +266,7 @@ class NGHTTP2Engine(Engine):
             promised_id = event.promised_stream_id
             pushed = GatedStream(False, self._stream_window, reserved=True)
             self._streams[promised_id] = pushed
-            self._promised_progress[promised_id] = pushed.progress
-            self._pushes.accepted_id = promised_id
-            self._events.append(PushPromised(event.stream_id, promised_id, list(event.headers)))
+            self._promise_received(event.stream_id, promised_id, pushed, list(event.headers))
         elif isinstance(event, ngh2.GoAwayReceived):
             last = event.last_stream_id
             for stream_id in [known for known in self._streams if known > last and known % 2]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..exceptions import ErrorCode
+from ..flow_control import MAX_WINDOW
 from .base import MAX_FRAME_SIZE, OpenStream
 from .frames import (
     ACK,
@@ -21,6 +22,7 @@ from .frames import (
     GOAWAY,
     HEADER_SIZE,
     HEADERS,
+    MAX_CONTINUATIONS,
     MAX_STREAM_ID,
     PADDED,
     PUSH_PROMISE,
@@ -31,7 +33,6 @@ from .frames import (
     unpack_header,
 )
 
-MAX_CONTINUATIONS = 63
 _FIELD_BLOCKS = (HEADERS, PUSH_PROMISE, CONTINUATION)
 _NUMBER_END = {WINDOW_UPDATE: 4, GOAWAY: 4, PUSH_PROMISE: 5}  # octets, with a pad length
 
@@ -79,6 +80,7 @@ class Gate:
         self._kind = SETTINGS  # of the last frame
         self._continuations = 0
         self._started = False
+        self._last_id = MAX_STREAM_ID  # of the GOAWAY frames that came
         self.data_frames: deque[tuple[int, int]] = deque()
         """Stream and flow-controlled size of each DATA frame; for the engine to take out."""
         self.end = 0
@@ -141,6 +143,16 @@ class Gate:
         self.end = min(at, end)
         self._payload_left = at - self.end
 
+    def mended_last_id(self, header: Header, data: memoryview) -> memoryview | None:
+        """A legal last stream id in place of one in GOAWAY for which nghttp2 ends the connection.
+
+        It may not rise (RFC 9113 section 6.8): streams that it gave up are not taken back. And
+        streams of even numbers are not ours, so that an even id means the odd one below.
+        """
+        given = number_in(header, data)
+        self._last_id = min(self._last_id, given if given == 0 else (given - 1) | 1)
+        return None if self._last_id == given else memoryview(U32.pack(self._last_id))
+
     def _fault(self, kind: int, flags: int, size: int, data: memoryview) -> Fault | None:
         """What is wrong with a frame that begins like this, whatever its stream."""
         if not self._started:
@@ -163,6 +175,19 @@ class Gate:
                 text = "too many CONTINUATION frames"
                 return Fault(ErrorCode.ENHANCE_YOUR_CALM, text, whole=True)
         return None
+
+
+def increment_fault(header: Header, data: memoryview, window: int) -> Fault | None:
+    """RFC 9113 sections 6.9 and 6.9.1 end the stream, where nghttp2 ends the connection.
+
+    :param window: what the stream may be sent, in octets.
+    """
+    increment = number_in(header, data)
+    if increment == 0:
+        return Fault(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
+    if window + increment > MAX_WINDOW:
+        return Fault(ErrorCode.FLOW_CONTROL_ERROR, "the stream window overflows")
+    return None
 
 
 def number_in(header: Header, data: memoryview) -> int:

@@ -6,7 +6,7 @@ import re
 
 from requests_h2 import connection as connections
 from requests_h2 import exceptions, flow_control, frame_sizes, replay, stream
-from requests_h2.engine import base, field_blocks, h2_engine, nghttp2_client, nghttp2_gate, pushes
+from requests_h2.engine import base, field_blocks, frames, h2_engine, nghttp2_client, pushes
 from requests_h2.options import Options
 from tests.support.pages import ROOT
 
@@ -27,7 +27,6 @@ def test_the_limits() -> None:
     assert flow_control.CONNECTION_WINDOW == GIB
     assert stream.MAX_HEADER_LIST_SIZE == 256 * KIB
     assert nghttp2_client._HEADER_TABLE_SIZE == 4 * KIB
-    assert nghttp2_gate.MAX_CONTINUATIONS == h2_engine._MAX_CONTINUATIONS
     options = Options()
     assert limits() == {
         "What": "Limit",
@@ -36,7 +35,7 @@ def test_the_limits() -> None:
         "a frame": f"{base.MAX_FRAME_SIZE // KIB} KiB",
         "headers of a response, decompressed": f"256 KiB, {stream._MAX_FIELDS:,} fields",
         "the same, before the connection is given up": f"{field_blocks.MAX_LIST_SIZE // MIB} MiB",
-        "CONTINUATION frames of a block": f"{nghttp2_gate.MAX_CONTINUATIONS}",
+        "CONTINUATION frames of a block": f"{frames.MAX_CONTINUATIONS}",
         "HPACK's table of received fields": "4 KiB",
         "informational responses to a request": f"{stream._MAX_INFORMATIONAL}",
         "frames that ``read_chunked`` tells apart, unread": f"{frame_sizes.MAX_FRAMES:,}",
