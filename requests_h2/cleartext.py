@@ -6,7 +6,6 @@ Upgrade of HTTP/1.1, which RFC 9113 section 3.1 has given up, is never asked for
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ from urllib3.exceptions import HTTPError
 from .exceptions import StreamFault
 from .lease import Lease
 from .pool import HTTP2ConnectionPool
-from .tls import Transport
+from .transport import SocketTransport, Transport
 
 
 class CleartextPool(HTTP2ConnectionPool):
@@ -38,42 +37,3 @@ class CleartextPool(HTTP2ConnectionPool):
                 "the server expects it on this port"
             )
         return super()._failure(lease, fault)
-
-
-class SocketTransport:
-    """A connected socket without TLS. The connection's lock guards it."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        sock.settimeout(0)
-        sock.setblocking(False)  # the same, but eventlet's goes on to wait without it
-        self.sock: Any = sock
-
-    def receive_into(self, buffer: memoryview) -> int | None:
-        try:
-            size: int = self.sock.recv_into(buffer)
-        except BlockingIOError:
-            return None
-        return size
-
-    def send(self, data: memoryview) -> int:
-        try:
-            size: int = self.sock.send(data)
-        except BlockingIOError:
-            return 0
-        return size
-
-    def pending(self) -> bool:
-        return False
-
-    def fileno(self) -> int:
-        number: int = self.sock.fileno()
-        return number
-
-    def shutdown(self) -> None:
-        try:
-            self.sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return  # the peer was faster
-
-    def close(self) -> None:
-        self.sock.close()

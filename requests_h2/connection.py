@@ -22,7 +22,8 @@ from .sending import Sending
 from .stream import Request, Stream
 from .stream_table import State, StreamTable
 from .timeouts import Deadline
-from .tls import Dialled, Transport, is_alert
+from .tls import Dialled, is_alert
+from .transport import Transport
 from .viewing import Viewing
 from .waiting import Waiting
 

@@ -36,8 +36,9 @@ from .options import Options
 from .promises import Authority, Promise, Promises
 from .stream import MAX_HEADER_LIST_SIZE
 from .timeouts import Deadline
-from .tls import HTTP1_ONLY, OFFERED_PROTOCOLS, Dialled, Transport, began_with_origin
+from .tls import HTTP1_ONLY, OFFERED_PROTOCOLS, Dialled, began_with_origin
 from .tls import renew_after_fork as renew_tls_after_fork
+from .transport import Transport
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import select
 import socket
 from typing import Any
 
-from .tls import Transport
+from .transport import Transport
 
 
 class Poller:

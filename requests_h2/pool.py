@@ -28,8 +28,9 @@ from .options import Options
 from .origin import Origin
 from .replay import Replays
 from .response import HTTP2Response
-from .tls import Transport, negotiated_h2, offer
+from .tls import negotiated_h2, offer
 from .tls_in_tls import transport
+from .transport import Transport
 
 log = logging.getLogger(__name__)
 urllib3_log = logging.getLogger("urllib3.connectionpool")

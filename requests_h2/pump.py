@@ -19,7 +19,8 @@ from typing import Any, Protocol
 from .outbound import Outbound
 from .poller import Poller
 from .timeouts import Deadline
-from .tls import TLS_RECORD, Transport
+from .tls import TLS_RECORD
+from .transport import Transport
 
 _READ_BUFFER = 128 << 10  # octets that are handed up at once: few enough for a processor's cache
 _SEND_SIZE = 4 * TLS_RECORD  # OpenSSL tells of no progress within one write

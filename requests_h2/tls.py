@@ -1,4 +1,4 @@
-"""TLS: what ALPN offers on anyone's SSLContext, and the socket as a transport."""
+"""TLS: what ALPN offers on anyone's SSLContext, and what a certificate is good for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple
 
 import urllib3.util.ssl_
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -269,76 +269,3 @@ class Dialled(NamedTuple):
     @classmethod
     def of(cls, conn: HTTPConnection) -> Dialled:
         return cls(conn.is_verified, conn.proxy_is_verified, conn.has_connected_to_proxy)
-
-
-class Transport(Protocol):
-    """Bytes to and from the peer; nothing here ever blocks."""
-
-    sock: Any
-    """What lies beneath, for those who ask for the peer's certificate or address."""
-
-    def receive_into(self, buffer: memoryview) -> int | None:
-        """Octets read, 0 at the end, ``None`` when there is nothing now.
-
-        :raises OSError: when the connection broke.
-        """
-
-    def send(self, data: memoryview) -> int:
-        """Octets taken, 0 when there is no room now; the next call then has to begin with the
-        same octets, which may be half sent.
-
-        :raises OSError: when the connection broke.
-        """
-
-    def pending(self) -> bool:
-        """Whether received bytes wait above the socket, where ``poll`` does not see them."""
-
-    def fileno(self) -> int: ...
-
-    def shutdown(self) -> None:
-        """End the connection now, waking whoever polls it; the descriptor stays valid."""
-
-    def close(self) -> None: ...
-
-
-class SSLSocketTransport:
-    """A connected SSLSocket. The connection's lock guards it: OpenSSL objects are not safe to be
-    read and written at once (CPython issue 137583).
-    """
-
-    def __init__(self, sock: Any) -> None:
-        sock.settimeout(0)
-        if isinstance(sock, ssl.SSLSocket):
-            sock.setblocking(False)  # the same, but eventlet's goes on to wait without it
-        self.sock: ssl.SSLSocket = sock
-        # One Python frame less for each record than recv_into, which other wrappers have only.
-        self._read = sock.read if isinstance(sock, ssl.SSLSocket) else None
-
-    def receive_into(self, buffer: memoryview) -> int | None:
-        try:
-            if self._read is None:
-                return self.sock.recv_into(buffer)
-            return cast("int", self._read(len(buffer), buffer))
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return None
-
-    def send(self, data: memoryview) -> int:
-        try:
-            return self.sock.send(data)
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return 0
-
-    def pending(self) -> bool:
-        return self.sock.pending() > 0
-
-    def fileno(self) -> int:
-        return self.sock.fileno()
-
-    def shutdown(self) -> None:
-        try:
-            self.sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return  # the peer was faster
-
-    def close(self) -> None:
-        self.sock.close()

@@ -14,7 +14,8 @@ from typing import Any, cast
 
 from urllib3.util.ssltransport import SSLTransport
 
-from .tls import TLS_RECORD, SSLSocketTransport, Transport
+from .tls import TLS_RECORD
+from .transport import SSLSocketTransport, Transport
 
 _ANSWER_LIMIT = 64 << 10  # octets of unsent answers that the peer's TLS made ours give
 

@@ -25,7 +25,7 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-from requests_h2.tls import SSLSocketTransport
+from requests_h2.transport import SSLSocketTransport
 from tests.support.peer import (
     Closed,
     MakeSession,
