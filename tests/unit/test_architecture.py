@@ -55,18 +55,8 @@ LAYERS = (
     ("engine.frames", "engine.__init__"),
     ("tls_in_tls",),
     ("options", "receive_buffer"),
-    (
-        "exchange",
-        "fields",
-        "flow_control",
-        "fork",
-        "frame_sizes",
-        "framewise",
-        "outbound",
-        "tls",
-        "transport",
-    ),
-    ("notes", "unix_socket"),
+    ("exchange", "fields", "flow_control", "fork", "frame_sizes", "framewise", "outbound", "tls"),
+    ("notes", "transport", "unix_socket"),
     ("exceptions", "inspection", "news", "proxy_settings", "timeouts", "urllib3_future"),
 )
 RANK = {name: row for row, names in enumerate(LAYERS) for name in names}

@@ -472,15 +472,20 @@ def test_misdirected_with_a_body_that_is_gone(session: requests.Session, peer: S
     assert [hosts(conn) for conn in started.connections] == [[ONE, TWO], [TWO]]
 
 
-def test_misdirected_before_the_end(session: requests.Session, peer: StartPeer) -> None:
-    """The rest of the 421 is not wanted: its stream is reset and holds no place."""
+def unfinished(status: int) -> Callable[[PeerConnection], None]:
+    """Answer a request, and another one without an end."""
 
     def script(conn: PeerConnection) -> None:
         conn.respond(conn.next_request(), 200)
-        conn.send_headers(conn.next_request(), 421)
+        conn.send_headers(conn.next_request(), status)
         conn.linger()
 
-    started = peer([script, ordinary])
+    return script
+
+
+def test_misdirected_before_the_end(session: requests.Session, peer: StartPeer) -> None:
+    """The rest of the 421 is not wanted: its stream is reset and holds no place."""
+    started = peer([unfinished(421), ordinary])
     for host in (ONE, TWO):
         assert get(session, host, started).status_code == 200
     started.connection(0).wait_for(RstStreamFrame, stream_id=3)
@@ -530,13 +535,7 @@ def test_the_borrowers_pool_is_closed(session: requests.Session, peer: StartPeer
 
 def test_the_lenders_pool_is_closed(session: requests.Session, peer: StartPeer) -> None:
     """What is on the connection goes on to its end; then it is closed."""
-
-    def script(conn: PeerConnection) -> None:
-        conn.respond(conn.next_request(), 200)
-        conn.send_headers(conn.next_request(), 200)
-        conn.linger()
-
-    started = peer([script, ordinary])
+    started = peer([unfinished(200), ordinary])
     get(session, ONE, started)
     response = get(session, TWO, started, stream=True)
     pool_of(session, ONE, started).close()
@@ -550,13 +549,7 @@ def test_the_lenders_pool_is_closed(session: requests.Session, peer: StartPeer) 
 
 def test_the_lenders_pool_is_evicted(make_session: MakeSession, peer: StartPeer) -> None:
     session = make_session(coalesce=True, pool_connections=2)
-
-    def script(conn: PeerConnection) -> None:
-        conn.respond(conn.next_request(), 200)
-        conn.send_headers(conn.next_request(), 200)
-        conn.linger()
-
-    started = peer([script, ordinary])
+    started = peer([unfinished(200), ordinary])
     get(session, ONE, started)
     response = get(session, TWO, started, stream=True)
     get(session, THREE, started)  # the third pool

@@ -100,22 +100,13 @@ class Apache(Server):
     reload_drops_new_connections = True
 
     def command(self) -> list[str]:
-        around = self.around
-        configuration = self.folder / "httpd.conf"
-        configuration.write_text(
-            CONFIGURATION.format(
-                folder=self.folder,
-                modules="\n".join(self._modules()),
-                user="User nobody\nGroup nogroup" if self.as_root else "",
-                certificate=around.certificate,
-                key=around.key,
-                documents=around.documents,
-                backend=around.backend,
-                port=self.port,
-                http11_port=self.http11_port,
-            )
+        configuration = self.configured(
+            "httpd.conf",
+            CONFIGURATION,
+            modules="\n".join(self._modules()),
+            user="User nobody\nGroup nogroup" if self.as_root else "",
         )
-        return [self.executable, "-f", str(configuration), "-DFOREGROUND"]
+        return [self.executable, "-f", configuration, "-DFOREGROUND"]
 
     def _modules(self) -> list[str]:
         for folder in map(Path, MODULE_FOLDERS):

@@ -75,6 +75,23 @@ class Server(ABC):
     def command(self) -> list[str]:
         """Write the configuration for the present ports and return what to run."""
 
+    def configured(self, name: str, template: str, **more: object) -> str:
+        """Write a configuration file, of what all of them know and some more; its path."""
+        around, path = self.around, self.folder / name
+        path.write_text(
+            template.format(
+                folder=self.folder,
+                certificate=around.certificate,
+                key=around.key,
+                documents=around.documents,
+                backend=around.backend,
+                port=self.port,
+                http11_port=self.http11_port,
+                **more,
+            )
+        )
+        return str(path)
+
     def environment(self) -> dict[str, str]:
         """Variables to add to the server's environment."""
         return {}

@@ -55,18 +55,7 @@ class Caddy(Server):
     program = "caddy"
 
     def command(self) -> list[str]:
-        around = self.around
-        (self.folder / "Caddyfile").write_text(
-            CONFIGURATION.format(
-                folder=self.folder,
-                certificate=around.certificate,
-                key=around.key,
-                documents=around.documents,
-                backend=around.backend,
-                port=self.port,
-                http11_port=self.http11_port,
-            )
-        )
+        self.configured("Caddyfile", CONFIGURATION)
         return [self.executable, "run", *self._configuration()]
 
     def _configuration(self) -> list[str]:

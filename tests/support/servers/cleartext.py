@@ -94,20 +94,9 @@ class CleartextNginx(CleartextServer):
     spoken = ("h2c", "http1", "tls")
 
     def command(self) -> list[str]:
-        around = self.around
-        configuration = self.folder / "nginx.conf"
-        configuration.write_text(
-            NGINX.format(
-                user="user nobody nogroup;" if self.as_root else "",
-                folder=self.folder,
-                certificate=around.certificate,
-                key=around.key,
-                documents=around.documents,
-                backend=around.backend,
-                port=self.port,
-            )
-        )
-        return [self.executable, "-e", "stderr", "-p", f"{self.folder}/", "-c", str(configuration)]
+        user = "user nobody nogroup;" if self.as_root else ""
+        configuration = self.configured("nginx.conf", NGINX, user=user)
+        return [self.executable, "-e", "stderr", "-p", f"{self.folder}/", "-c", configuration]
 
 
 H2O = """\
@@ -151,20 +140,8 @@ class CleartextH2O(CleartextServer):
     spoken = ("h2c", "http1", "tls")
 
     def command(self) -> list[str]:
-        around = self.around
-        configuration = self.folder / "h2o.yaml"
-        configuration.write_text(
-            H2O.format(
-                user="user: nobody" if self.as_root else "",
-                folder=self.folder,
-                certificate=around.certificate,
-                key=around.key,
-                documents=around.documents,
-                backend=around.backend,
-                port=self.port,
-            )
-        )
-        return [self.executable, "-c", str(configuration)]
+        user = "user: nobody" if self.as_root else ""
+        return [self.executable, "-c", self.configured("h2o.yaml", H2O, user=user)]
 
 
 class CleartextNode(CleartextServer):

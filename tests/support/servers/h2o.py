@@ -57,19 +57,9 @@ class H2O(Server):
     pushes_again = False
 
     def command(self) -> list[str]:
-        around = self.around
-        configuration = self.folder / "h2o.yaml"
-        configuration.write_text(
-            CONFIGURATION.format(
-                user="user: nobody" if self.as_root else "",
-                certificate=around.certificate,
-                key=around.key,
-                documents=around.documents,
-                backend=around.backend,
-                port=self.port,
-            )
-        )
-        return [self.executable, "-m", "master", "-c", str(configuration)]
+        user = "user: nobody" if self.as_root else ""
+        configuration = self.configured("h2o.yaml", CONFIGURATION, user=user)
+        return [self.executable, "-m", "master", "-c", configuration]
 
     def connection_of(self, client_port: str | None) -> str:
         # h2o cannot name the client's port, but its master tells when an old worker has ended,

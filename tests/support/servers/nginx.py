@@ -91,25 +91,16 @@ class Nginx(Server):
     requests_per_connection: ClassVar[int] = 10
 
     def command(self) -> list[str]:
-        around = self.around
         self.retiring_port = self.port
-        configuration = self.folder / "nginx.conf"
-        configuration.write_text(
-            CONFIGURATION.format(
-                # Also for the temporary folders, which nginx gives to this user.
-                user="user nobody nogroup;" if self.as_root else "",
-                folder=self.folder,
-                certificate=around.certificate,
-                key=around.key,
-                documents=around.documents,
-                backend=around.backend,
-                port=self.port,
-                http11_port=self.http11_port,
-                requests_per_connection=self.requests_per_connection,
-            )
+        configuration = self.configured(
+            "nginx.conf",
+            CONFIGURATION,
+            # Also for the temporary folders, which nginx gives to this user.
+            user="user nobody nogroup;" if self.as_root else "",
+            requests_per_connection=self.requests_per_connection,
         )
         # -e: else nginx complains of the compiled-in log before it has read the configuration.
-        return [self.executable, "-e", "stderr", "-p", f"{self.folder}/", "-c", str(configuration)]
+        return [self.executable, "-e", "stderr", "-p", f"{self.folder}/", "-c", configuration]
 
     def reload(self) -> None:
         self.signal(signal.SIGHUP)
