@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from .adapter import HTTP2Adapter
 from .body import BodyWithTrailers
+from .fields import SECRET_HEADERS
 from .flow_control import AdaptiveWindow, FlowControlManager
 from .inspection import ConnectionInfo, GoAway, OpenConnection
 from .install import install, mount, uninstall
 from .push import PushedResponse, get_pushes
-from .recorder import SECRET_HEADERS, Recording, record
+from .recorder import Recording, record
 from .response import InformationalResponse
 
 __all__ = [

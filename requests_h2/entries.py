@@ -295,6 +295,14 @@ def _pushed(event: Promised, zero: float, now: float, secret: Set[str]) -> Entry
     )
 
 
+def field_value(headers: Fields, wanted: str) -> str:
+    """The first value; empty without one.
+
+    :param wanted: in lower case.
+    """
+    return next((value for name, value in headers if name.lower() == wanted), "")
+
+
 def redacted(headers: Fields, secret: Set[str]) -> Fields:
     """A copy without the values of some: of cookies the names and attributes are left.
 

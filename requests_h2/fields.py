@@ -44,6 +44,9 @@ _CONNECTION_SPECIFIC = frozenset(
         b"http2-settings",
     )
 )
+SECRET_HEADERS = ("authorization", "cookie", "proxy-authorization", "set-cookie")
+"""Headers whose values no log of frames shows, and no recording unless :func:`record` is told
+otherwise."""
 # RFC 7541 section 7.1.3: what a compression oracle must not get at.
 _NEVER_INDEXED = frozenset((b"authorization", b"proxy-authorization", b"cookie"))
 _names_a_secret = re.compile(

@@ -34,7 +34,7 @@ from .engine.frames import (
     unpadded,
 )
 from .exceptions import ErrorCode
-from .fields import Field
+from .fields import SECRET_HEADERS, Field
 
 _NAMES = {
     DATA: "DATA",
@@ -52,7 +52,7 @@ _NAMES = {
 _OF_CONNECTION = frozenset((SETTINGS, PING, GOAWAY, PRIORITY_UPDATE))
 _DEBUG_LIMIT = 200  # octets
 _LONGEST_INTEGER = 6  # octets, as hpack's
-_SECRET = frozenset((b"authorization", b"cookie", b"proxy-authorization", b"set-cookie"))
+_SECRET = frozenset(name.encode() for name in SECRET_HEADERS)
 # A malformed name must not give away what the field it resembles would not.
 _decoration = re.compile(rb"[^a-z-]")
 _PRIORITY_PAYLOAD = struct.Struct(">LB")

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
-from .entries import Entry, Phases, split_url, without_credentials
+from .entries import Entry, Phases, field_value, split_url, without_credentials
 from .notes import Fields
 
 _COOKIE_ATTRIBUTES = {"path": "path", "domain": "domain"}
@@ -76,7 +76,7 @@ def _request(entry: Entry) -> dict[str, Any]:
     }
     if entry.request_size != 0:
         # Without the text: bodies are not kept.
-        request["postData"] = {"mimeType": _field(entry.request_headers, "content-type")}
+        request["postData"] = {"mimeType": field_value(entry.request_headers, "content-type")}
     return request
 
 
@@ -89,9 +89,9 @@ def _response(entry: Entry) -> dict[str, Any]:
         "headers": _pairs(entry.response_headers),
         "content": {
             "size": entry.response_size,
-            "mimeType": _field(entry.response_headers, "content-type"),
+            "mimeType": field_value(entry.response_headers, "content-type"),
         },
-        "redirectURL": without_credentials(_field(entry.response_headers, "location")),
+        "redirectURL": without_credentials(field_value(entry.response_headers, "location")),
         "headersSize": -1,
         "bodySize": entry.response_size if entry.status else -1,
     }
@@ -132,11 +132,6 @@ def _ip_address(address: Any) -> str:
 
 def _pairs(items: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
     return [{"name": name, "value": value} for name, value in items]
-
-
-def _field(headers: Fields, wanted: str) -> str:
-    """The first value; empty without one."""
-    return next((value for name, value in headers if name.lower() == wanted), "")
 
 
 def _request_cookies(headers: Fields) -> list[dict[str, Any]]:

@@ -273,8 +273,9 @@ class Origin:
             speaks_http2 = pool.speaks_http2(conn, protocols)
             if not speaks_http2 and self._options.required:
                 raise HTTP2RequiredError(
-                    f"{pool.host}:{pool.port} does not speak HTTP/2: ALPN negotiated "
-                    f"{_alpn(conn)}. Use http2=True to accept HTTP/1.1"
+                    f"{pool.origin_name} does not speak HTTP/2: ALPN negotiated "
+                    f"{self._register.dial_of(conn).alpn or 'nothing'}. Use http2=True to accept "
+                    "HTTP/1.1"
                 )
         except BaseException as error:
             lease.dialled = Dialled.of(conn)
@@ -315,15 +316,14 @@ class Origin:
             if conn.proxy is None or began_with_origin(conn):
                 raise
             raise ProxyError("Unable to connect to proxy", error) from error
-        origin = f"{pool.host}:{pool.port}"
-        dialled = self._register.dialled(conn, origin, begun_at, began_with_origin(conn))
-        note(notes.Dialled(dialled.dial))
+        tls_begun_at = began_with_origin(conn)
+        dial = self._register.dialled(conn, pool.origin_name, begun_at, tls_begun_at).dial
+        note(notes.Dialled(dial))
         log.debug(
-            "%s:%s: connected, ALPN %s, %s, engine %s",
-            pool.host,
-            pool.port,
-            _alpn(conn),
-            _tls(conn),
+            "%s: connected, ALPN %s, %s, engine %s",
+            pool.origin_name,
+            dial.alpn or "nothing",
+            dial.tls_version or "no TLS",
             self._options.engine,
         )
 
@@ -386,13 +386,3 @@ def _abandon(connections: list[Connection]) -> None:
 
 def _is_timeout(error: BaseException) -> bool:
     return isinstance(error, (TimeoutError, Urllib3TimeoutError))
-
-
-def _alpn(conn: HTTPConnection) -> str:
-    protocol = getattr(conn.sock, "selected_alpn_protocol", None)
-    return (protocol() if protocol is not None else None) or "nothing"
-
-
-def _tls(conn: HTTPConnection) -> str:
-    version = getattr(conn.sock, "version", None)
-    return (version() if version is not None else None) or "no TLS"

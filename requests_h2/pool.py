@@ -279,7 +279,7 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
             if not self._origin.bind(self, lease, timeout):
                 lease.release()
                 raise HTTP2RequiredError(
-                    f"{self.host}:{self.port} is served over HTTP/1.1, where there is no PING"
+                    f"{self.origin_name} is served over HTTP/1.1, where there is no PING"
                 )
             try:
                 return lease.ping(timeout)

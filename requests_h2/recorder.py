@@ -16,13 +16,11 @@ from urllib3 import HTTPResponse
 from .adapter import HTTP2Adapter
 from .entries import Body, Entry, Sighting, redacted, without_credentials
 from .exchange import Exchange
+from .fields import SECRET_HEADERS
 from .har import har_text
 from .notes import Answered, Failed, error_text
 from .response import HTTP2Response
 from .waterfall import page_text, table_text
-
-SECRET_HEADERS = ("authorization", "cookie", "proxy-authorization", "set-cookie")
-"""Headers whose values no recording shows, unless :func:`record` is told otherwise."""
 
 
 def record(session: requests.Session, *, redact: Iterable[str] = SECRET_HEADERS) -> Recording:

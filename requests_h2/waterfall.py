@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from .entries import Entry, Phases, split_url
+from .entries import Entry, Phases, field_value, split_url
 from .inspection import Address, Dial
 
 _DATA = "/*DATA*/"  # where the template takes it
@@ -57,9 +57,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         "url": entry.url,
         "status": entry.status,
         "version": entry.http_version,
-        "type": next(
-            (value for name, value in entry.response_headers if name.lower() == "content-type"), ""
-        ),
+        "type": field_value(entry.response_headers, "content-type"),
         "connection": None if entry.dial is None else entry.dial.connection_id,
         "stream": entry.stream_id,
         "pushed": entry.pushed,
