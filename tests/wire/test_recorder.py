@@ -339,6 +339,20 @@ def test_an_interrupt(session: requests.Session, peer: StartPeer) -> None:
     assert only(recording).error == "Interrupted: now"
 
 
+def test_an_error_that_has_no_text(session: requests.Session, peer: StartPeer) -> None:
+    class UnspeakableError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    def body() -> Any:
+        raise UnspeakableError
+        yield b""
+
+    with record(session) as recording, pytest.raises(UnspeakableError):
+        session.post(peer(ordinary).url, data=body(), timeout=WAIT)
+    assert only(recording).error == "UnspeakableError"
+
+
 # -- HTTP/1.1 ------------------------------------------------------------------------------
 
 
