@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -58,7 +58,8 @@ class Recording:
     """
 
     def __init__(self, adapters: Iterable[HTTP2Adapter], redact: Iterable[str]) -> None:
-        self._adapters = list(adapters)
+        # Weak: who keeps a recording does not keep connections open.
+        self._adapters = [weakref.ref(adapter) for adapter in adapters]
         self._secret = frozenset(name.lower() for name in redact)
         self._zero, self._wall_zero = time.monotonic(), time.time()
         self._sightings: list[Sighting] = []  # only ever appended to, which is atomic
@@ -72,7 +73,7 @@ class Recording:
         if self._on:
             raise RuntimeError("this recording is on already; record(session) makes another")
         self._on = True
-        for adapter in self._adapters:
+        for adapter in self._living():
             adapter.observe(self)
         return self
 
@@ -82,9 +83,12 @@ class Recording:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for adapter in self._adapters:
+        for adapter in self._living():
             adapter.ignore(self)
         self._on = False
+
+    def _living(self) -> Iterator[HTTP2Adapter]:
+        return filter(None, (reference() for reference in self._adapters))
 
     @property
     def entries(self) -> list[Entry]:

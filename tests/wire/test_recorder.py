@@ -535,6 +535,22 @@ def test_bodies_are_not_kept(session: requests.Session, peer: StartPeer, tmp_pat
     assert "SECRET" not in recording.table()
 
 
+def test_who_keeps_a_recording_keeps_no_connection(
+    make_adapter: Callable[..., HTTP2Adapter], peer: StartPeer, certs: Certificates
+) -> None:
+    started, session = peer(ordinary), requests.Session()
+    session.mount("https://", make_adapter())
+    with record(session) as recording:
+        session.get(started.url, timeout=WAIT, verify=certs.ca_path)
+    adapter = weakref.ref(session.get_adapter("https://"))
+    session.adapters.clear()
+    gc.collect()
+    assert adapter() is None
+    started.connection().wait_eof()
+    with recording:
+        assert only(recording).status == 200
+
+
 # -- what is redacted ----------------------------------------------------------------------
 
 
