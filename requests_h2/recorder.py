@@ -38,17 +38,21 @@ def record(session: requests.Session, *, redact: Iterable[str] = SECRET_HEADERS)
 
     :param redact: names of headers whose values are replaced, in either direction.
     :raises ValueError: when no such adapter is mounted.
-    :raises TypeError: when ``redact`` is a text, of whose letters nobody thinks as names.
+    :raises TypeError: when ``redact`` is a text, of whose letters nobody thinks as names, or when
+        one of the names is no text, which would keep nothing secret.
     """
-    if isinstance(redact, str):
+    if isinstance(redact, str | bytes):
         raise TypeError(f"redact takes a list of header names: [{redact!r}]")
+    names = list(redact)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"redact takes header names as str, of which there are others: {names!r}")
     adapters = {id(one): one for one in session.adapters.values() if isinstance(one, HTTP2Adapter)}
     if not adapters:
         raise ValueError(
             "No HTTP2Adapter is mounted on this session, and others are not recorded: "
             "requests_h2.mount(session) mounts one"
         )
-    return Recording(adapters.values(), redact)
+    return Recording(adapters.values(), names)
 
 
 class Recording:
@@ -117,7 +121,7 @@ class Recording:
         elif suffix == ".html":
             text = page_text(self.entries, self._wall_zero)
         else:
-            raise ValueError(f"A recording is saved as .har or .html, not as {suffix or path!r}")
+            raise ValueError(f"A recording is saved as .har or .html, which {path!r} is not")
         Path(path).write_text(text, encoding="utf-8")
 
     def table(self) -> str:
@@ -130,7 +134,8 @@ class Recording:
         assert exchange.notes is not None
         sighting = Sighting(
             method=request.method or "",
-            url=without_credentials(request.url or ""),
+            # Fragments are not sent, and HAR leaves them out of URLs.
+            url=without_credentials((request.url or "").partition("#")[0]),
             headers=redacted(
                 [(_text(name), _text(value)) for name, value in request.headers.items()],
                 self._secret,
