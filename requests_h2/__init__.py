@@ -12,6 +12,8 @@ or, for every session of the process that is made afterwards::
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .adapter import HTTP2Adapter
 from .body import BodyWithTrailers
 from .fields import SECRET_HEADERS
@@ -19,8 +21,24 @@ from .flow_control import AdaptiveWindow, FlowControlManager
 from .inspection import ConnectionInfo, GoAway, OpenConnection
 from .install import install, mount, uninstall
 from .push import PushedResponse, get_pushes
-from .recorder import Recording, record
 from .response import InformationalResponse
+
+if TYPE_CHECKING:
+    from .recorder import Recording, record
+else:
+
+    def __getattr__(name):
+        # Late, because most programs record nothing. Type checkers, which would take a module with
+        # this function for one that has every name, do not see it.
+        if name not in ("Recording", "record"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from . import recorder
+
+        return getattr(recorder, name)
+
+    def __dir__():
+        return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "SECRET_HEADERS",

@@ -25,6 +25,7 @@ from .notes import (
 
 REDACTED = "[redacted]"
 """Stands for the value of a header that is not to be shown."""
+_LINKS = frozenset(("content-location", "location", "referer"))
 _ATTRIBUTES = frozenset(  # RFC 6265 section 5.2, and what came later
     ("domain", "expires", "httponly", "max-age", "partitioned", "path", "samesite", "secure")
 )
@@ -304,14 +305,18 @@ def field_value(headers: Fields, wanted: str) -> str:
 
 
 def redacted(headers: Fields, secret: Set[str]) -> Fields:
-    """A copy without the values of some: of cookies the names and attributes are left.
+    """A copy without the values of some: of cookies the names and attributes are left. Headers that
+    are a URL lose the user's name and password.
 
     :param secret: names in lower case.
     """
-    return [
-        (name, _without_value(name.lower(), value) if name.lower() in secret else value)
-        for name, value in headers
-    ]
+    return [(name, _redacted(name.lower(), value, secret)) for name, value in headers]
+
+
+def _redacted(name: str, value: str, secret: Set[str]) -> str:
+    if name in secret:
+        return _without_value(name, value)
+    return without_credentials(value) if name in _LINKS else value
 
 
 def _without_value(name: str, value: str) -> str:
@@ -319,9 +324,18 @@ def _without_value(name: str, value: str) -> str:
         return "; ".join(map(_without_content, value.split(";")))
     if name == "set-cookie":
         first, *attributes = value.split(";")
-        known = [one for one in attributes if one.partition("=")[0].strip().lower() in _ATTRIBUTES]
-        return ";".join([_without_content(first), *known])
+        return ";".join([_without_content(first), *filter(None, map(_attribute, attributes))])
     return REDACTED
+
+
+def _attribute(text: str) -> str:
+    """Empty for an unknown one. Behind a comma stands another cookie, if the field was folded."""
+    name, _, value = text.partition("=")
+    key = name.strip().lower()
+    if key not in _ATTRIBUTES:
+        return ""
+    folded = "=" in value or ("," in value and key != "expires")
+    return f"{name}={REDACTED}" if folded else text
 
 
 def _without_content(cookie: str) -> str:
@@ -330,16 +344,21 @@ def _without_content(cookie: str) -> str:
 
 
 def split_url(url: str) -> SplitResult:
-    """As ``urlsplit``; of what is no URL, the end behind an ``@``, and all of it as the path."""
+    """As ``urlsplit``; what is no URL is a path."""
     try:
         return urlsplit(url)
     except ValueError:
-        return SplitResult("", "", url.rpartition("@")[2], "", "")
+        return SplitResult("", "", url, "", "")
 
 
 def without_credentials(url: str) -> str:
     """The URL without what stands before ``@``."""
-    parts = split_url(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url.rpartition("@")[2]
+    if "@" not in parts.netloc:
+        return url
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 

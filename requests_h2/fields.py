@@ -23,7 +23,7 @@ Headers = Sequence[tuple[Any, Any]]
 """As requests has them: names ``str`` or ``bytes``, values ``str``, ``bytes`` or ``int``."""
 
 # RFC 9110 section 5.6.2: token. Received names must be lowercase (RFC 9113 section 8.2).
-_is_token = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+is_token = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _is_lowercase_token = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
 # RFC 9110 section 5.5: no control characters other than HTAB; RFC 9113 section 8.2.1.
 _has_control = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
@@ -301,7 +301,7 @@ def _is_secret(name: bytes) -> bool:
 @functools.lru_cache(maxsize=512)
 def _field_name(key: str | bytes) -> bytes:
     name = _encode(key, "name")
-    if not _is_token(name):
+    if not is_token(name):
         raise InvalidHeader(f"header name {_shown(name)} is not a token (RFC 9110)")
     return name.lower()
 
@@ -353,7 +353,7 @@ def _encode(text: str | bytes | int, what: str, name: bytes | None = None) -> by
 @functools.lru_cache(maxsize=64)
 def _method(method: str | bytes) -> bytes:
     encoded = _encode(method, "method")
-    if not _is_token(encoded):
+    if not is_token(encoded):
         raise InvalidHeader(f"method {_shown(encoded)} is not a token (RFC 9110)")
     return encoded
 
@@ -385,5 +385,8 @@ def _received_name(name: bytes) -> str:
 
 
 def _shown(text: bytes) -> str:
-    """For messages: quoted, escaped, cut. Only names and methods come here, never values."""
-    return repr(text[:60].decode("latin-1"))
+    """For messages: quoted, escaped, cut. Only names and methods come here, never values; so what
+    stands behind a colon, in a name that is no name, is not shown.
+    """
+    name, colon, _ = text[1:60].partition(b":")
+    return repr((text[:1] + name + colon).decode("latin-1"))

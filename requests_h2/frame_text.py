@@ -34,7 +34,7 @@ from .engine.frames import (
     unpadded,
 )
 from .exceptions import ErrorCode
-from .fields import SECRET_HEADERS, Field
+from .fields import SECRET_HEADERS, Field, is_token
 
 _NAMES = {
     DATA: "DATA",
@@ -52,9 +52,10 @@ _NAMES = {
 _OF_CONNECTION = frozenset((SETTINGS, PING, GOAWAY, PRIORITY_UPDATE))
 _DEBUG_LIMIT = 200  # octets
 _LONGEST_INTEGER = 6  # octets, as hpack's
-_SECRET = frozenset(name.encode() for name in SECRET_HEADERS)
-# A malformed name must not give away what the field it resembles would not.
-_decoration = re.compile(rb"[^a-z-]")
+# Names without their hyphens. A name must not give away what the field it resembles would not, be
+# it malformed or one with an underscore, which some programs write.
+_SECRET = tuple(name.encode().replace(b"-", b"") for name in SECRET_HEADERS)
+_decoration = re.compile(rb"[^a-z]")
 _PRIORITY_PAYLOAD = struct.Struct(">LB")
 
 
@@ -134,7 +135,7 @@ def _code_text(code: int) -> str:
 
 def fields_text(fields: Sequence[Field]) -> str:
     """How many fields, and each with its value, unless that is one which is never shown."""
-    texts = (f"{_escaped(name)}={_value_text(name, value)}" for name, value in fields)
+    texts = (_field_text(name, value) for name, value in fields)
     return f"{count_text(len(fields))}: {' '.join(texts)}"
 
 
@@ -142,9 +143,13 @@ def count_text(count: int) -> str:
     return "1 field" if count == 1 else f"{count} fields"
 
 
-def _value_text(name: bytes, value: bytes) -> str:
-    hidden = _decoration.sub(b"", name.lower()) in _SECRET
-    return "(hidden)" if hidden else f'"{_escaped(value)}"'
+def _field_text(name: bytes, value: bytes) -> str:
+    letters = _decoration.sub(b"", name.lower())
+    if letters in _SECRET:
+        return f"{_escaped(name)}=(hidden)"
+    if letters.startswith(_SECRET) and not is_token(name):
+        return f"(hidden, {len(name)} octets)=(hidden)"  # the name has a value in it
+    return f'{_escaped(name)}="{_escaped(value)}"'
 
 
 def _escaped(octets: bytes) -> str:

@@ -70,6 +70,9 @@ Notes = list[tuple[float, Event]]
 
 
 def error_text(error: BaseException) -> str:
-    """Class and message, as in the last line of a traceback."""
-    text = str(error)
+    """Class and message, as in the last line of a traceback; without one that cannot be had."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001  # the user's own, who is to see his error and not this one
+        text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -36,17 +36,21 @@ def record(session: requests.Session, *, redact: Iterable[str] = SECRET_HEADERS)
 
     :param redact: names of headers whose values are replaced, in either direction.
     :raises ValueError: when no such adapter is mounted.
-    :raises TypeError: when ``redact`` is a text, of whose letters nobody thinks as names.
+    :raises TypeError: when ``redact`` is a text, of whose letters nobody thinks as names, or when
+        one of the names is no text, which would keep nothing secret.
     """
-    if isinstance(redact, str):
+    if isinstance(redact, str | bytes):
         raise TypeError(f"redact takes a list of header names: [{redact!r}]")
+    names = list(redact)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"redact takes header names as str, of which there are others: {names!r}")
     adapters = {id(one): one for one in session.adapters.values() if isinstance(one, HTTP2Adapter)}
     if not adapters:
         raise ValueError(
             "No HTTP2Adapter is mounted on this session, and others are not recorded: "
             "requests_h2.mount(session) mounts one"
         )
-    return Recording(adapters.values(), redact)
+    return Recording(adapters.values(), names)
 
 
 class Recording:
@@ -56,7 +60,8 @@ class Recording:
     """
 
     def __init__(self, adapters: Iterable[HTTP2Adapter], redact: Iterable[str]) -> None:
-        self._adapters = list(adapters)
+        # Weak: who keeps a recording does not keep connections open.
+        self._adapters = [weakref.ref(adapter) for adapter in adapters]
         self._secret = frozenset(name.lower() for name in redact)
         self._zero, self._wall_zero = time.monotonic(), time.time()
         self._sightings: list[Sighting] = []  # only ever appended to, which is atomic
@@ -70,7 +75,7 @@ class Recording:
         if self._on:
             raise RuntimeError("this recording is on already; record(session) makes another")
         self._on = True
-        for adapter in self._adapters:
+        for adapter in self._living():
             adapter.observe(self)
         return self
 
@@ -80,9 +85,12 @@ class Recording:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for adapter in self._adapters:
+        for adapter in self._living():
             adapter.ignore(self)
         self._on = False
+
+    def _living(self) -> Iterator[HTTP2Adapter]:
+        return filter(None, (reference() for reference in self._adapters))
 
     @property
     def entries(self) -> list[Entry]:
@@ -111,7 +119,7 @@ class Recording:
         elif suffix == ".html":
             text = page_text(self.entries, self._wall_zero)
         else:
-            raise ValueError(f"A recording is saved as .har or .html, not as {suffix or path!r}")
+            raise ValueError(f"A recording is saved as .har or .html, which {path!r} is not")
         Path(path).write_text(text, encoding="utf-8")
 
     def table(self) -> str:
@@ -124,7 +132,8 @@ class Recording:
         assert exchange.notes is not None
         sighting = Sighting(
             method=request.method or "",
-            url=without_credentials(request.url or ""),
+            # Fragments are not sent, and HAR leaves them out of URLs.
+            url=without_credentials((request.url or "").partition("#")[0]),
             headers=redacted(
                 [(_text(name), _text(value)) for name, value in request.headers.items()],
                 self._secret,

@@ -90,6 +90,21 @@ def test_importing_starts_nothing() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
 
 
+def test_what_writes_recordings_is_imported_when_it_is_asked_for() -> None:
+    code = (
+        "import sys, requests_h2\n"
+        "late = {'requests_h2.' + name for name in ('recorder', 'entries', 'har', 'waterfall')}\n"
+        "assert not late & set(sys.modules), late & set(sys.modules)\n"
+        "assert set(requests_h2.__all__) <= set(dir(requests_h2))\n"
+        "assert not late & set(sys.modules)\n"
+        "from requests_h2 import *\n"
+        "assert record is requests_h2.record\n"
+        "assert late <= set(sys.modules)\n"
+        "assert not hasattr(requests_h2, 'recorders')\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+
+
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
 def test_modules_are_small(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 420

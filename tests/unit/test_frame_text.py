@@ -57,10 +57,21 @@ def test_a_frame_that_is_too_large() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    "authorization proxy-authorization cookie set-cookie Set-Cookie :cookie coo\x00kie".split(" "),
+    [
+        *("authorization", "proxy-authorization", "cookie", "set-cookie", "Set-Cookie", ":cookie"),
+        *("coo\x00kie", "proxy_authorization", "set_cookie", "set--cookie", "cookie2"),
+        *("set-cookie: id=sesame", " cookie\tsesame", "authorization=sesame"),
+    ],
 )
 def test_values_that_are_never_shown(name: str) -> None:
-    assert fields_text([(name.encode(), b"sesame")]).endswith("=(hidden)")
+    text = fields_text([(name.encode(), b"sesame")])
+    assert text.endswith("=(hidden)")
+    assert "sesame" not in text
+
+
+@pytest.mark.parametrize("name", ["cookies", "x-authorization", "authorization-info", "x: y"])
+def test_values_that_are_shown(name: str) -> None:
+    assert fields_text([(name.encode(), b"sesame")]) == f'1 field: {name}="sesame"'
 
 
 def test_fields_hold_no_control_characters() -> None:

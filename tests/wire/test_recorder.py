@@ -339,6 +339,20 @@ def test_an_interrupt(session: requests.Session, peer: StartPeer) -> None:
     assert only(recording).error == "Interrupted: now"
 
 
+def test_an_error_that_has_no_text(session: requests.Session, peer: StartPeer) -> None:
+    class UnspeakableError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    def body() -> Any:
+        raise UnspeakableError
+        yield b""
+
+    with record(session) as recording, pytest.raises(UnspeakableError):
+        session.post(peer(ordinary).url, data=body(), timeout=WAIT)
+    assert only(recording).error == "UnspeakableError"
+
+
 # -- HTTP/1.1 ------------------------------------------------------------------------------
 
 
@@ -521,6 +535,22 @@ def test_bodies_are_not_kept(session: requests.Session, peer: StartPeer, tmp_pat
     assert "SECRET" not in recording.table()
 
 
+def test_who_keeps_a_recording_keeps_no_connection(
+    make_adapter: Callable[..., HTTP2Adapter], peer: StartPeer, certs: Certificates
+) -> None:
+    started, session = peer(ordinary), requests.Session()
+    session.mount("https://", make_adapter())
+    with record(session) as recording:
+        session.get(started.url, timeout=WAIT, verify=certs.ca_path)
+    adapter = weakref.ref(session.get_adapter("https://"))
+    session.adapters.clear()
+    gc.collect()
+    assert adapter() is None
+    started.connection().wait_eof()
+    with recording:
+        assert only(recording).status == 200
+
+
 # -- what is redacted ----------------------------------------------------------------------
 
 
@@ -560,6 +590,53 @@ def test_secrets(session: requests.Session, peer: StartPeer, tmp_path: Path, alp
     assert first["response"]["cookies"][0] == cookie
 
 
+@pytest.mark.parametrize("alpn", [["h2"], None])
+def test_secrets_in_urls(
+    session: requests.Session, peer: StartPeer, tmp_path: Path, alpn: Any
+) -> None:
+    def redirecting(request: Request) -> Any:
+        if request.path == "/to":
+            return 200, {"content-location": "//[SECRET@b.example/"}, b""
+        fields = [
+            ("location", f"{secret}/to#fragment"),
+            ("content-location", "//u:SECRET@a.example/"),
+        ]
+        return 302, fields, b""
+
+    started = peer(serve(redirecting), alpn=alpn)
+    secret = started.url.replace("https://", "https://user:SECRET@")
+    with record(session) as recording:
+        session.get(f"{started.url}/#SECRET", headers={"Referer": f"{secret}/a"}, timeout=WAIT)
+    first, second = har(recording, tmp_path)
+    assert "SECRET" not in (tmp_path / "trace.har").read_text()
+    assert "SECRET" not in recording.table() + repr(recording.entries)
+    assert [each["request"]["url"] for each in (first, second)] == [
+        f"{started.url}/",
+        f"{started.url}/to",
+    ]
+    assert {"name": "Referer", "value": f"{started.url}/a"} in first["request"]["headers"]
+    assert first["response"]["redirectURL"] == f"{started.url}/to#fragment"
+    assert {"name": "content-location", "value": "b.example/"} in second["response"]["headers"]
+
+
+@pytest.mark.parametrize(
+    "folded",
+    [
+        "a=SECRET; Path=/, b=SECRET; Path=/",
+        "a=SECRET; Expires=Wed, 09 Jun 2100 10:18:14 GMT, b=SECRET",
+        "a=SECRET; Secure, SECRET; Domain=a.example,SECRET",
+    ],
+)
+def test_cookies_in_one_field(
+    session: requests.Session, peer: StartPeer, tmp_path: Path, folded: str
+) -> None:
+    started = peer(serve(lambda request: (200, {"set-cookie": folded}, b"")))
+    with record(session) as recording:
+        session.get(started.url, timeout=WAIT)
+    har(recording, tmp_path)
+    assert "SECRET" not in (tmp_path / "trace.har").read_text()
+
+
 def test_others_can_be_named(session: requests.Session, peer: StartPeer, tmp_path: Path) -> None:
     with record(session, redact=["X-Key"]) as recording:
         session.get(peer(ordinary).url, headers={"x-key": "one", "Cookie": "a=two"}, timeout=WAIT)
@@ -569,6 +646,10 @@ def test_others_can_be_named(session: requests.Session, peer: StartPeer, tmp_pat
     assert entry["request"]["cookies"] == [{"name": "a", "value": "two"}]
     with pytest.raises(TypeError, match="list of header names"):
         record(session, redact="x-key")
+    bad: Any
+    for bad in (b"x-key", [b"x-key"]):
+        with pytest.raises(TypeError, match="header names"):
+            record(session, redact=bad)
 
 
 # -- what is written -----------------------------------------------------------------------
