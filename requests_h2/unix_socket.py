@@ -43,9 +43,37 @@ def unix_pool(*args: Any, stock: Any, uds: str, **kwargs: Any) -> Any:
     :param stock: what makes the pool.
     """
     pool = stock(*args, **kwargs)
-    base = pool.ConnectionCls
-    pool.ConnectionCls = type(f"Unix{base.__name__}", (_UnixSocket, base), {"_uds": uds})
+    kind = type(pool)
+    pool.__class__ = type(kind.__name__, (_UnixPool, kind), {"_uds": uds})
     return pool
+
+
+class _UnixPool:
+    """Comes before a class of urllib3's pools."""
+
+    _uds: str
+    _made: tuple[Any, Any] = (None, None)  # the last class of connections, and what became of it
+
+    @property
+    def ConnectionCls(self) -> Any:  # noqa: N802  # urllib3's name
+        """What the class has at this moment: vcrpy replaces it for a while."""
+        given = vars(self).get("ConnectionCls") or super().ConnectionCls  # type: ignore[misc]
+        made = self._made
+        if made[0] is not given:
+            made = self._made = given, _unix_class(given, self._uds)
+        return made[1]
+
+    @ConnectionCls.setter
+    def ConnectionCls(self, given: Any) -> None:  # noqa: N802
+        vars(self)["ConnectionCls"] = given
+
+
+def _unix_class(base: Any, uds: str) -> Any:
+    within = getattr(base, "_baseclass", None)
+    if within is not None:
+        # vcrpy's, which connects by one that it has inside.
+        return type(base.__name__, (base,), {"_baseclass": _unix_class(within, uds)})
+    return type(f"Unix{base.__name__}", (_UnixSocket, base), {"_uds": uds})
 
 
 class _UnixSocket:

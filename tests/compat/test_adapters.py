@@ -9,6 +9,7 @@ import hashlib
 import os
 import socket
 import ssl
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 import requests
 import truststore
+import vcr
 from requests.adapters import HTTPAdapter
 from requests_toolbelt.adapters.fingerprint import FingerprintAdapter
 from requests_toolbelt.adapters.host_header_ssl import HostHeaderSSLAdapter
@@ -25,6 +27,7 @@ from requests_toolbelt.adapters.ssl import SSLAdapter
 from requests_toolbelt.adapters.x509 import X509Adapter
 from urllib3 import PoolManager
 
+from requests_h2 import HTTP2Adapter
 from tests.servers.support import TIMEOUT
 from tests.support.certs import Certificates
 from tests.support.peer import Request, StartPeer, serve
@@ -411,3 +414,30 @@ def test_two_mounts(dress: Callable[..., Any], transport: Transport, server: Ser
     session.mount(f"{server.url}/text", stock)
     transport.check(session.get(f"{server.url}/1k", timeout=TIMEOUT))
     assert session.get(f"{server.url}/text.txt", timeout=TIMEOUT).raw.version == 11
+
+
+# -- Unix domain sockets -------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # by vcrpy
+@pytest.mark.parametrize("options", [{}, {"prior_knowledge": True}, {"http2": False}])
+@pytest.mark.parametrize("open_before", [True, False])
+def test_vcr_over_a_unix_socket(
+    peer: StartPeer, engine: str, tmp_path: Path, options: dict[str, Any], open_before: bool
+) -> None:
+    """What is recorded comes from the socket, not from the URL's host."""
+    with tempfile.TemporaryDirectory(prefix="h2-") as folder, requests.Session() as session:
+        path, cassette = f"{folder}/sock", str(tmp_path / "one.yaml")
+        there = peer(serve(echo), uds=path, tls=False, h2c=True)
+        elsewhere = peer(serve(echo), tls=False, h2c=True)
+        session.mount("http://", HTTP2Adapter(uds=path, engine=engine, **options))
+        if open_before:
+            session.get(elsewhere.url, timeout=TIMEOUT)
+        for played in (0, 1):
+            with vcr.use_cassette(cassette) as tape:
+                session.get(elsewhere.url, timeout=TIMEOUT)
+                assert (len(tape), tape.play_count) == (1, played)
+        response = session.get(elsewhere.url, timeout=TIMEOUT)
+        assert response.raw.version == (20 if "prior_knowledge" in options else 11)
+        assert len(there.requests) == 2 + open_before
+        assert not elsewhere.accepted

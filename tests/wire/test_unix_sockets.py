@@ -14,6 +14,8 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import ProxyManager
+from urllib3.connection import HTTPConnection
+from urllib3.connectionpool import HTTPConnectionPool
 
 from tests.support.certs import Certificates
 from tests.support.peer import MakeSession, Peer, Request, StartPeer, hold, serve
@@ -177,6 +179,29 @@ def test_a_manager_that_was_anothers(
         adapter: Any = session.get_adapter("https://")
         adapter.poolmanager = other.poolmanager
         assert session.get(started.url, timeout=WAIT).raw.version == 20
+
+
+def test_a_tool_that_wants_to_see_exchanges(
+    unix: MakeSession, listening: StartPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It sees those of open pools, too, and none afterwards, as over TCP."""
+    seen = []
+
+    class Recording(HTTPConnection):
+        def getresponse(self) -> Any:
+            seen.append(self.host)
+            return super().getresponse()
+
+    started = listening(ordinary, tls=False, h2c=True)
+    session = unix(prior_knowledge=True)
+    session.get(started.url, timeout=WAIT)
+    with monkeypatch.context() as patch:
+        patch.setattr(HTTPConnectionPool, "ConnectionCls", Recording)
+        session.get(started.url, timeout=WAIT)
+        session.get("http://made-meanwhile.example/", timeout=WAIT)
+    for url in (started.url, "http://made-meanwhile.example/"):
+        assert session.get(url, timeout=WAIT).raw.version == 20
+    assert seen == ["localhost", "made-meanwhile.example"]
 
 
 # -- what is no path -----------------------------------------------------------------------
