@@ -20,7 +20,7 @@ from .exceptions import CallerError, StreamFault, to_urllib3
 from .exchange import PUSH, Exchange
 from .fields import PromisedRequest
 from .notes import Promised
-from .promises import Promise
+from .promises import Promise, joined
 from .response import HTTP2Response, StreamReader, http2_response
 from .stream import Stream
 
@@ -239,11 +239,7 @@ def _prepared(promised: PromisedRequest) -> requests.PreparedRequest:
     request = requests.PreparedRequest()
     request.method = promised.method
     request.url = f"{promised.scheme}://{promised.authority}{promised.path}"
-    joined: dict[str, str] = {}
-    for name, value in promised.items:
-        separator = "; " if name == "cookie" else ", "  # RFC 9113 section 8.2.3
-        joined[name] = f"{joined[name]}{separator}{value}" if name in joined else value
-    request.headers = CaseInsensitiveDict(joined)
+    request.headers = CaseInsensitiveDict(joined(promised.items))
     request._cookies = RequestsCookieJar()
     request.hooks = default_hooks()
     return request

@@ -14,7 +14,7 @@ from hyperframe.frame import HeadersFrame, RstStreamFrame, SettingsFrame
 import requests_h2
 from tests.support.certs import Certificates
 from tests.support.peer import Peer, PeerConnection, StartPeer, hold, serve
-from tests.support.threads import WAIT, background, until
+from tests.support.threads import PROMPT, WAIT, background, until
 
 PROTOCOL_ERROR, INTERNAL_ERROR, REFUSED_STREAM, CANCEL = 1, 2, 7, 8
 
@@ -256,6 +256,8 @@ def test_promises_to_a_request_without_a_hook_are_cancelled(pushing: Any, peer: 
     [
         ({"authority": "elsewhere.example"}, PROTOCOL_ERROR),
         ({"authority": "127.0.0.1"}, PROTOCOL_ERROR),
+        # Python converts no more than 4,300 digits.
+        ({"authority": "127.0.0.1:" + "1" * 5_000}, PROTOCOL_ERROR),
         ({"scheme": "http"}, PROTOCOL_ERROR),
         ({"method": "POST"}, PROTOCOL_ERROR),
         ({"path": "*"}, PROTOCOL_ERROR),
@@ -581,6 +583,29 @@ def test_only_what_was_promised_is_adopted(
     data = change.get("data")
     response = session.request(method, url, headers=headers, data=data, timeout=WAIT)
     assert response.content == b"asked for"
+
+
+@pytest.mark.parametrize("cookies", [["a=1; b=2"], ["a=1", "b=2"]])
+def test_the_same_request_in_other_words_is_adopted(
+    pushing: Any, peer: StartPeer, cookies: list[str]
+) -> None:
+    """A host is the same in capitals (RFC 3986 section 6.2.2.1), and one field of cookies the same
+    as one for each (RFC 9113 section 8.2.3).
+    """
+
+    def script(conn: PeerConnection) -> None:
+        request = conn.next_request()
+        fields = promised(started, authority=f"LOCALHOST:{started.port}")
+        conn.push(request, 2, [*fields, *(("cookie", one) for one in cookies)], body=b"pushed")
+        conn.respond(request)
+        hold(conn)
+
+    started = peer(script)
+    url = f"https://localhost:{started.port}"
+    session = pushing(adopt_pushes=True)
+    session.cookies.update({"a": "1", "b": "2"})
+    session.get(url, timeout=WAIT)
+    assert session.get(url + "/pushed", timeout=PROMPT).content == b"pushed"
 
 
 def test_a_push_that_fails_is_not_adopted(pushing: Any, peer: StartPeer) -> None:
