@@ -119,7 +119,8 @@ class PushedResponse:
         except TimeoutError as error:
             self._connection.close_stream(pushed)
             text = f"Read timed out. (read timeout={timeout})"
-            cause = ReadTimeoutError(None, self.url, text)  # type: ignore[arg-type]  # for its text
+            name: Any = pushed.origin  # where urllib3 shows a pool
+            cause = ReadTimeoutError(name, self.url, text)
             raise requests.exceptions.ReadTimeout(cause, request=self.request) from error
         if pushed.response is None:
             raise self._lost() if self._cancelled else self._failure(pushed.fault)
@@ -172,7 +173,9 @@ class Pushes:
         self._listed: deque[PushedResponse] = deque()
 
     def surface(self) -> None:
-        """Call the hooks for what has been promised since; raises what they raise."""
+        """Call the hooks for what has been promised since; raises what they raise, and closes the
+        response then: who gets the exception need not have it, nor what was read just now.
+        """
         promises = self._reader.stream.promises
         while promises:
             promise = promises.popleft()
@@ -186,7 +189,13 @@ class Pushes:
             self._listed.append(push)
             if self._exchange.notes is not None:
                 self._exchange.note(self._promised(push, promise.stream))
-            self._exchange.call_hooks(PUSH, push)
+            try:
+                self._exchange.call_hooks(PUSH, push)
+            except BaseException:
+                promises.clear()
+                self._reader.close()
+                self._reader.connection.pushing.drop(self._reader.stream)
+                raise
 
     def _promised(self, push: PushedResponse, stream: Stream) -> Promised:
         dial = self._reader.connection.viewing.dial

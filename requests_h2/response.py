@@ -290,14 +290,19 @@ class HTTP2Response(FramewiseResponse):
         and a chunked body comes as it arrives, in pieces of at most ``amt``.
 
         For ``Response.content``, which would join small pieces, all of it at once; but what is
-        to be decoded comes in pieces, so that an error in it is known at once.
+        to be decoded comes in pieces, so that an error in it is known at once, and while there may
+        be pushes it comes as it arrives, so that hooks are called between.
         """
         if (
             amt == CONTENT_CHUNK_SIZE
             and self.wanted_whole
             and "content-encoding" not in self.headers
         ):
-            if data := self.read(decode_content=decode_content):
+            if self.pushes is None:
+                if data := self.read(decode_content=decode_content):
+                    yield data
+                return
+            while data := self.read1(decode_content=decode_content):
                 yield data
         elif self.length_remaining is not None and (amt is not None or self._is_overheard):
             yield from super().stream(amt, decode_content)

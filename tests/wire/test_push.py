@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import time
 from collections.abc import Callable, Iterator
@@ -179,6 +180,45 @@ def test_what_a_hook_raises_reaches_the_caller_and_nobody_else(
     conn.wait_for(HeadersFrame, stream_id=3)
     conn.respond(3, 200, {}, b"fine")
     assert future.result(WAIT) == b"fine"
+
+
+@pytest.mark.parametrize("when", ["before", "after headers", "last"])
+def test_a_hook_that_raises_closes_the_response(pushing: Any, peer: StartPeer, when: str) -> None:
+    """What was read just then is lost, so nobody may go on without it."""
+    started = start(peer, Site("/1", "/2", when=when, send=False))
+    session, seen = pushing(), []
+
+    def hook(push: Any, **kwargs: Any) -> None:
+        seen.append(push)
+        raise ValueError("the hook's own")
+
+    session.hooks["push"] = hook
+    with pytest.raises(ValueError, match="own"), contextlib.ExitStack() as stack:
+        response = session.get(started.url, stream=True, timeout=WAIT)
+        stack.callback(lambda: seen.append(response.content))
+        response.content  # noqa: B018
+    assert seen[1:] == ([] if when == "before" else [b""])
+    for stream_id in (2, 4):
+        reset = started.connection().wait_for(RstStreamFrame, stream_id=stream_id)
+        assert reset.error_code == CANCEL
+
+
+def test_hooks_are_called_while_requests_reads(pushing: Any, peer: StartPeer) -> None:
+    """And not at the end of the body, when the push may have been dropped."""
+
+    def script(conn: PeerConnection) -> None:
+        request = conn.next_request()
+        conn.send_headers(request, 200, {"content-length": "12"})
+        conn.send_data(request, b"first ")
+        conn.push_promise(request, 2, promised(started))
+        conn.send_data(request, b"sec")
+        conn.wait_for(RstStreamFrame, stream_id=2)
+        conn.send_data(request, b"ond", end_stream=True)
+
+    started = peer(script)
+    session = pushing()
+    session.hooks["push"] = lambda push, **kwargs: push.cancel()
+    assert session.get(started.url, timeout=WAIT).content == b"first second"
 
 
 def test_two_sessions_with_the_connections_of_one_adapter(
@@ -422,7 +462,8 @@ def test_a_push_that_never_comes(pushing: Any, peer: StartPeer) -> None:
     session, seen = pushing(), []
     session.hooks["push"] = lambda push, **kwargs: seen.append(push)
     session.get(started.url, timeout=WAIT)
-    with pytest.raises(requests.ReadTimeout, match=r"read timeout=0\.05"):
+    text = rf"^{authority(started)}: Read timed out\. \(read timeout=0\.05\)$"
+    with pytest.raises(requests.ReadTimeout, match=text):
         seen[0].response(timeout=0.05)
     started.connection().wait_for(RstStreamFrame, stream_id=2)
 
