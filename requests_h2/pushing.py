@@ -46,6 +46,9 @@ class Pushing:
         """Take an unclaimed push that is the answer to a request with these fields."""
         with self._pump.guard:
             self._pump.poll_locked()
+            if self._table.has_promises:
+                self._table.expire_promises()
+                self._flush_locked()
             return self._table.find_promise(fields)
 
     def drop(self, parent: Stream) -> None:

@@ -626,6 +626,16 @@ def test_only_what_was_promised_is_adopted(
     assert response.content == b"asked for"
 
 
+def test_a_push_that_waited_too_long_is_not_adopted(pushing: Any, peer: StartPeer) -> None:
+    started = adopting(peer)
+    session = pushing(adopt_pushes=True, push_timeout=0.2)
+    page = session.get(started.url, timeout=WAIT)
+    (push,) = requests_h2.get_pushes(page)
+    until(lambda: push._promise.deadline.expired)
+    assert session.get(started.url + "/pushed", timeout=WAIT).content == b"asked for"
+    assert started.connection().promises[0].reset_code in (None, CANCEL)
+
+
 @pytest.mark.parametrize("cookies", [["a=1; b=2"], ["a=1", "b=2"]])
 def test_the_same_request_in_other_words_is_adopted(
     pushing: Any, peer: StartPeer, cookies: list[str]
