@@ -30,7 +30,7 @@ from .options import Options
 from .pool import HTTP2ConnectionPool, PingBody, SecurePool
 from .proxy_settings import keep_password_back, without_environment
 from .push import Pushes
-from .response import HTTP2Response
+from .response import HTTP2Response, complement
 from .unix_socket import checked_path, unix_pool
 
 _Adapter = TypeVar("_Adapter", bound="HTTP2Adapter")
@@ -320,10 +320,12 @@ class HTTP2Adapter(HTTPAdapter):
             if raw.reader.connection.pushing.allowed:
                 raw.pushes = Pushes(self, exchange, response, raw.reader)
                 raw.pushes.surface()
-        elif isinstance(raw, HTTPResponse) and not hasattr(raw, "connection_info"):
-            # The pool knows more where HTTP/2 was on offer; this is urllib3's own.
-            info = self._register.of_http1(raw._connection, raw.version_string)
-            raw.connection_info = info  # type: ignore[attr-defined]
+        elif isinstance(raw, HTTPResponse):
+            complement(raw)
+            if not hasattr(raw, "connection_info"):
+                # The pool knows more where HTTP/2 was on offer; this is urllib3's own.
+                info = self._register.of_http1(raw._connection, raw.version_string)
+                raw.connection_info = info
         return response
 
     def connections(self) -> list[OpenConnection]:

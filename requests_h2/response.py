@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable, Generator
 from typing import Any, NamedTuple, Protocol
 
+import urllib3
 from requests.models import CONTENT_CHUNK_SIZE
 from urllib3 import HTTPHeaderDict
 from urllib3.exceptions import IncompleteRead
@@ -76,7 +77,8 @@ class StreamReader:
 
     @property
     def trailers(self) -> list[tuple[str, str]]:
-        return list(self._stream.trailers)
+        # They may be here long before the rest of the body is read.
+        return [] if self._stream.buffer.size else list(self._stream.trailers)
 
     @property
     def closed(self) -> bool:
@@ -265,9 +267,9 @@ class HTTP2Response(FramewiseResponse):
         :param incremental: whether the response is of use in pieces.
         :raises ValueError: for any other urgency.
         """
-        if urgency not in range(8):
+        if not isinstance(urgency, int) or urgency not in range(8):
             raise ValueError(f"urgency goes from 0 to 7, not {urgency!r}")
-        priority = f"u={urgency}, i" if incremental else f"u={urgency}"
+        priority = f"u={urgency:d}, i" if incremental else f"u={urgency:d}"
         self.reader.connection.reprioritize(self.reader.stream, priority.encode())
 
     def release_conn(self) -> None:
@@ -389,6 +391,19 @@ class HTTP2Response(FramewiseResponse):
         abandon = getattr(getattr(self, "_fp", None), "abandon", None)
         if abandon is not None:
             abandon()
+
+
+def complement(response: urllib3.HTTPResponse) -> None:
+    """Give a response over HTTP/1.1 what :class:`HTTP2Response` has, so that nobody has to ask which
+    it is.
+    """
+    answer: Any = response
+    answer.trailers, answer.informational, answer.pushed = HTTPHeaderDict(), [], False
+    answer.reprioritize = _refuse_priority
+
+
+def _refuse_priority(urgency: int = 3, incremental: bool = False) -> None:  # noqa: ARG001
+    raise io.UnsupportedOperation("PRIORITY_UPDATE needs HTTP/2, and this came over HTTP/1.1")
 
 
 def http2_response(
