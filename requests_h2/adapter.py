@@ -318,7 +318,8 @@ class HTTP2Adapter(HTTPAdapter):
         if isinstance(raw, HTTP2Response):
             raw.wanted_whole = not exchange.streamed
             if raw.reader.connection.pushing.allowed:
-                raw.pushes = Pushes(self, exchange, response, raw.reader)
+                limit = self._options.max_pushes
+                raw.pushes = Pushes(self, exchange, response, raw.reader, limit)
                 raw.pushes.surface()
         elif isinstance(raw, HTTPResponse):
             complement(raw)

@@ -156,7 +156,10 @@ class PushedResponse:
 
 
 class Pushes:
-    """What was promised to one response. Used by the thread that reads it."""
+    """What was promised to one response. Used by the thread that reads it.
+
+    :param limit: pushes that are listed; of those that nobody lists only the last are kept.
+    """
 
     def __init__(
         self,
@@ -164,13 +167,15 @@ class Pushes:
         exchange: Exchange,
         response: requests.Response,
         reader: StreamReader,
+        limit: int,
     ) -> None:
         self._adapter = adapter
         self._exchange = exchange
         # Weak: a response that is dropped must give up its stream at once.
         self._response = weakref.ref(response)
         self._reader = reader
-        self._listed: deque[PushedResponse] = deque()
+        # A hook may have had thousands, with all their bodies, of a response that never ends.
+        self._listed: deque[PushedResponse] = deque(maxlen=limit)
 
     def surface(self) -> None:
         """Call the hooks for what has been promised since; raises what they raise, and closes the

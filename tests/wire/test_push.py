@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -566,6 +567,30 @@ def test_get_pushes_over_http1(session: requests.Session, peer: StartPeer) -> No
     started = peer(serve(lambda request: (200, {}, b"")), alpn=["http/1.1"])
     response = session.get(started.url, timeout=WAIT)
     assert list(requests_h2.get_pushes(response, capture_all=True)) == []
+
+
+def test_the_list_does_not_grow_with_a_response_that_goes_on(
+    pushing: Any, peer: StartPeer
+) -> None:
+    def script(conn: PeerConnection) -> None:
+        request = conn.next_request()
+        conn.send_headers(request, 200)
+        for number in range(1, 6):
+            conn.push(request, 2 * number, promised(started, f"/{number}"), body=bytes(number))
+            conn.send_data(request, b"x", end_stream=number == 5)
+            assert taken.acquire(timeout=WAIT)
+
+    started, taken = peer(script), threading.Semaphore(0)
+    session, seen = pushing(max_pushes=2), []
+
+    def hook(push: Any, **kwargs: Any) -> None:
+        seen.append((push.path, len(push.response(timeout=WAIT).content)))
+        taken.release()
+
+    session.hooks["push"] = hook
+    response = session.get(started.url, timeout=WAIT)
+    assert seen == [(f"/{number}", number) for number in range(1, 6)]
+    assert [push.path for push in requests_h2.get_pushes(response)] == ["/4", "/5"]
 
 
 # -- adoption ------------------------------------------------------------------------------
