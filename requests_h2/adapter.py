@@ -25,12 +25,13 @@ from .exceptions import CallerError, HTTP2RequiredError
 from .exchange import Exchange, Observer, register_events
 from .flow_control import STREAM_WINDOW, WindowManager
 from .fork import renew_in_children
+from .http1 import complement
 from .inspection import OpenConnection, Register
 from .options import Options
 from .pool import HTTP2ConnectionPool, PingBody, SecurePool
 from .proxy_settings import keep_password_back, without_environment
 from .push import Pushes
-from .response import HTTP2Response, complement
+from .response import HTTP2Response
 from .unix_socket import checked_path, unix_pool
 
 _Adapter = TypeVar("_Adapter", bound="HTTP2Adapter")
@@ -326,7 +327,7 @@ class HTTP2Adapter(HTTPAdapter):
             if not hasattr(raw, "connection_info"):
                 # The pool knows more where HTTP/2 was on offer; this is urllib3's own.
                 info = self._register.of_http1(raw._connection, raw.version_string)
-                raw.connection_info = info
+                raw.connection_info = info  # type: ignore[attr-defined]
         return response
 
     def connections(self) -> list[OpenConnection]:

@@ -24,8 +24,8 @@ class BodyWithTrailers:
     """A body for ``data=``: what the iterable gives, and then a trailer section.
 
     Trailers are sent over HTTP/2 only; over HTTP/1.1 the body is sent alone. It can be sent again,
-    after a redirect say, if the iterable can be iterated over again. A list or a tuple is sent again
-    where another body with a length is.
+    after a redirect say, if the iterable can be iterated over again. Where the adapter sends a
+    request again by itself, it does so with a list or a tuple.
 
     :param body: an iterable of ``bytes`` or ``str``.
     :param trailers: a mapping or pairs of names and values, or a function that returns them, which

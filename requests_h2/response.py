@@ -7,7 +7,6 @@ import io
 from collections.abc import Callable, Generator
 from typing import Any, NamedTuple, Protocol
 
-import urllib3
 from requests.models import CONTENT_CHUNK_SIZE
 from urllib3 import HTTPHeaderDict
 from urllib3.exceptions import IncompleteRead
@@ -267,7 +266,8 @@ class HTTP2Response(FramewiseResponse):
         :param incremental: whether the response is of use in pieces.
         :raises ValueError: for any other urgency.
         """
-        if not isinstance(urgency, int) or urgency not in range(8):
+        given: Any = urgency
+        if not isinstance(given, int) or given not in range(8):
             raise ValueError(f"urgency goes from 0 to 7, not {urgency!r}")
         priority = f"u={urgency:d}, i" if incremental else f"u={urgency:d}"
         self.reader.connection.reprioritize(self.reader.stream, priority.encode())
@@ -391,19 +391,6 @@ class HTTP2Response(FramewiseResponse):
         abandon = getattr(getattr(self, "_fp", None), "abandon", None)
         if abandon is not None:
             abandon()
-
-
-def complement(response: urllib3.HTTPResponse) -> None:
-    """Give a response over HTTP/1.1 what :class:`HTTP2Response` has, so that nobody has to ask which
-    it is.
-    """
-    answer: Any = response
-    answer.trailers, answer.informational, answer.pushed = HTTPHeaderDict(), [], False
-    answer.reprioritize = _refuse_priority
-
-
-def _refuse_priority(urgency: int = 3, incremental: bool = False) -> None:  # noqa: ARG001
-    raise io.UnsupportedOperation("PRIORITY_UPDATE needs HTTP/2, and this came over HTTP/1.1")
 
 
 def http2_response(

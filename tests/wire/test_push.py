@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import pickle
 import threading
 import time
@@ -193,11 +192,16 @@ def test_a_hook_that_raises_closes_the_response(pushing: Any, peer: StartPeer, w
         seen.append(push)
         raise ValueError("the hook's own")
 
-    session.hooks["push"] = hook
-    with pytest.raises(ValueError, match="own"), contextlib.ExitStack() as stack:
+    def read() -> None:
         response = session.get(started.url, stream=True, timeout=WAIT)
-        stack.callback(lambda: seen.append(response.content))
-        response.content  # noqa: B018
+        try:
+            response.content  # noqa: B018
+        finally:
+            seen.append(response.content)
+
+    session.hooks["push"] = hook
+    with pytest.raises(ValueError, match="own"):
+        read()
     assert seen[1:] == ([] if when == "before" else [b""])
     for stream_id in (2, 4):
         reset = started.connection().wait_for(RstStreamFrame, stream_id=stream_id)
@@ -569,9 +573,7 @@ def test_get_pushes_over_http1(session: requests.Session, peer: StartPeer) -> No
     assert list(requests_h2.get_pushes(response, capture_all=True)) == []
 
 
-def test_the_list_does_not_grow_with_a_response_that_goes_on(
-    pushing: Any, peer: StartPeer
-) -> None:
+def test_the_list_does_not_grow_with_a_response_that_goes_on(pushing: Any, peer: StartPeer) -> None:
     def script(conn: PeerConnection) -> None:
         request = conn.next_request()
         conn.send_headers(request, 200)
