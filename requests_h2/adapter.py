@@ -21,6 +21,7 @@ from .exceptions import CallerError, HTTP2RequiredError
 from .exchange import Exchange, Observer, register_events, watched
 from .flow_control import STREAM_WINDOW, WindowManager
 from .fork import renew_in_children
+from .http1 import complement
 from .inspection import OpenConnection, Register
 from .options import Options
 from .pool import HTTP2ConnectionPool, PingBody
@@ -299,12 +300,15 @@ class HTTP2Adapter(HTTPAdapter):
         if isinstance(raw, HTTP2Response):
             raw.wanted_whole = not exchange.streamed
             if raw.reader.connection.pushing.allowed:
-                raw.pushes = Pushes(self, exchange, response, raw.reader)
+                limit = self._options.max_pushes
+                raw.pushes = Pushes(self, exchange, response, raw.reader, limit)
                 raw.pushes.surface()
-        elif isinstance(raw, HTTPResponse) and not hasattr(raw, "connection_info"):
-            # The pool knows more where HTTP/2 was on offer; this is urllib3's own.
-            info = self._register.of_http1(raw._connection, raw.version_string)
-            raw.connection_info = info  # type: ignore[attr-defined]
+        elif isinstance(raw, HTTPResponse):
+            complement(raw)
+            if not hasattr(raw, "connection_info"):
+                # The pool knows more where HTTP/2 was on offer; this is urllib3's own.
+                info = self._register.of_http1(raw._connection, raw.version_string)
+                raw.connection_info = info  # type: ignore[attr-defined]
         return response
 
     def connections(self) -> list[OpenConnection]:

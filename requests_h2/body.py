@@ -24,7 +24,8 @@ class BodyWithTrailers:
     """A body for ``data=``: what the iterable gives, and then a trailer section.
 
     Trailers are sent over HTTP/2 only; over HTTP/1.1 the body is sent alone. It can be sent again,
-    after a redirect say, if the iterable can be iterated over again.
+    after a redirect say, if the iterable can be iterated over again. Where the adapter sends a
+    request again by itself, it does so with a list or a tuple.
 
     :param body: an iterable of ``bytes`` or ``str``.
     :param trailers: a mapping or pairs of names and values, or a function that returns them, which
@@ -37,6 +38,11 @@ class BodyWithTrailers:
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._body)
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it is certain to be the same when it is taken again."""
+        return isinstance(self._body, Sequence)
 
     @property
     def known_trailers(self) -> Trailers | None:
@@ -127,6 +133,8 @@ class RequestBody:
         """Make the body ready to be sent again; false when it cannot be."""
         if not self.started or self._body is None or isinstance(self._body, _REUSABLE):
             return True
+        if isinstance(self._body, BodyWithTrailers):
+            return self._body.repeatable
         if self._position is None:
             return False
         try:

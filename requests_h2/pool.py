@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from urllib3 import HTTPHeaderDict
 from urllib3.connection import HTTPConnection, port_by_scheme
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ClosedPoolError, HTTPError, ReadTimeoutError
@@ -265,8 +264,6 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
         )
         if holder is not None:
             conn.http1 = None  # the response gives it back
-        # What HTTP2Response has, so that nobody has to ask which it is.
-        answer.trailers, answer.informational, answer.pushed = HTTPHeaderDict(), [], False
         answer.connection_info = self._register.of_http1(
             http1, answer.version_string, time.monotonic() - begun_at, conn.replays
         )

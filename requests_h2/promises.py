@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from .stream import Stream
 
 _ALWAYS_COMPARED = ("authorization", "cookie", "range")
+_is_port = re.compile(r"[0-9]{1,5}").fullmatch
 
 
 class Authority:
@@ -32,7 +34,7 @@ class Authority:
         self._sock = sock
 
     def covers(self, authority: str) -> bool:
-        host, port = _split(authority.lower(), port_by_scheme[self.scheme])
+        host, port = _split(authority, port_by_scheme[self.scheme])
         if port != self._port:
             return False
         return host == self._host or certificate_covers(self._sock, host)
@@ -58,9 +60,13 @@ class Promise:
         request = self.request
         if any(name.startswith("if-") for name in sent):
             return False
-        wanted = [sent.get(name) for name in (":method", ":scheme", ":authority", ":path")]
-        promised = [request.method, request.scheme, request.authority, request.path]
-        return wanted == promised and self._agree(sent, _ALWAYS_COMPARED)
+        port = port_by_scheme[request.scheme]
+        wanted = [sent.get(name) for name in (":method", ":scheme", ":path")]
+        return (
+            wanted == [request.method, request.scheme, request.path]
+            and _split(sent[":authority"], port) == _split(request.authority, port)
+            and self._agree(sent, _ALWAYS_COMPARED)
+        )
 
     def varies(self, fields: Sequence[Field]) -> bool:
         """Whether the response would be another one for that request (RFC 9110 section 12.5.5)."""
@@ -75,7 +81,7 @@ class Promise:
         return "*" in names or not self._agree(_named(fields), names)
 
     def _agree(self, sent: dict[str, str], names: Sequence[str]) -> bool:
-        promised = _joined(self.request.items)
+        promised = joined(self.request.items)
         return all(sent.get(name) == promised.get(name) for name in names)
 
 
@@ -136,19 +142,22 @@ class Promises:
         return [promise for promise in self if promise.deadline.expired]
 
 
+def joined(items: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Received fields, those of one name as one value."""
+    values: dict[str, str] = {}
+    for name, value in items:
+        separator = "; " if name == "cookie" else ", "  # RFC 9113 section 8.2.3
+        values[name] = f"{values[name]}{separator}{value}" if name in values else value
+    return values
+
+
 def _split(authority: str, default_port: int) -> tuple[str, int]:
-    host, colon, port = authority.rpartition(":")
-    if not colon or not port.isdigit():
-        host, port = authority, str(default_port)
+    """Host and port, so that equal ones are one (RFC 3986 section 6.2)."""
+    host, colon, port = authority.lower().rpartition(":")
+    if not colon or not _is_port(port):
+        host, port = authority.lower(), str(default_port)
     return host.strip("[]").rstrip("."), int(port)
 
 
 def _named(fields: Sequence[Field]) -> dict[str, str]:
-    return _joined([(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields])
-
-
-def _joined(items: Sequence[tuple[str, str]]) -> dict[str, str]:
-    joined: dict[str, str] = {}
-    for name, value in items:
-        joined[name] = f"{joined[name]}, {value}" if name in joined else value
-    return joined
+    return joined([(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields])

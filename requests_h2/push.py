@@ -20,7 +20,7 @@ from .exceptions import CallerError, StreamFault, to_urllib3
 from .exchange import PUSH, Exchange
 from .fields import PromisedRequest
 from .notes import Promised
-from .promises import Promise
+from .promises import Promise, joined
 from .response import HTTP2Response, http2_response
 from .stream import Stream
 from .stream_reader import StreamReader
@@ -120,7 +120,8 @@ class PushedResponse:
         except TimeoutError as error:
             self._connection.close_stream(pushed)
             text = f"Read timed out. (read timeout={timeout})"
-            cause = ReadTimeoutError(None, self.url, text)  # type: ignore[arg-type]  # for its text
+            name: Any = pushed.origin  # where urllib3 shows a pool
+            cause = ReadTimeoutError(name, self.url, text)
             raise requests.exceptions.ReadTimeout(cause, request=self.request) from error
         if pushed.response is None:
             raise self._lost() if self._cancelled else self._failure(pushed.fault)
@@ -156,7 +157,10 @@ class PushedResponse:
 
 
 class Pushes:
-    """What was promised to one response. Used by the thread that reads it."""
+    """What was promised to one response. Used by the thread that reads it.
+
+    :param limit: pushes that are listed; of those that nobody lists only the last are kept.
+    """
 
     def __init__(
         self,
@@ -164,16 +168,20 @@ class Pushes:
         exchange: Exchange,
         response: requests.Response,
         reader: StreamReader,
+        limit: int,
     ) -> None:
         self._adapter = adapter
         self._exchange = exchange
         # Weak: a response that is dropped must give up its stream at once.
         self._response = weakref.ref(response)
         self._reader = reader
-        self._listed: deque[PushedResponse] = deque()
+        # A hook may have had thousands, with all their bodies, of a response that never ends.
+        self._listed: deque[PushedResponse] = deque(maxlen=limit)
 
     def surface(self) -> None:
-        """Call the hooks for what has been promised since; raises what they raise."""
+        """Call the hooks for what has been promised since; raises what they raise, and closes the
+        response then: who gets the exception need not have it, nor what was read just now.
+        """
         promises = self._reader.stream.promises
         while promises:
             promise = promises.popleft()
@@ -187,7 +195,13 @@ class Pushes:
             self._listed.append(push)
             if self._exchange.notes is not None:
                 self._exchange.note(self._promised(push, promise.stream))
-            self._exchange.call_hooks(PUSH, push)
+            try:
+                self._exchange.call_hooks(PUSH, push)
+            except BaseException:
+                promises.clear()
+                self._reader.close()
+                self._reader.connection.pushing.drop(self._reader.stream)
+                raise
 
     def _promised(self, push: PushedResponse, stream: Stream) -> Promised:
         dial = self._reader.connection.viewing.dial
@@ -240,11 +254,7 @@ def _prepared(promised: PromisedRequest) -> requests.PreparedRequest:
     request = requests.PreparedRequest()
     request.method = promised.method
     request.url = f"{promised.scheme}://{promised.authority}{promised.path}"
-    joined: dict[str, str] = {}
-    for name, value in promised.items:
-        separator = "; " if name == "cookie" else ", "  # RFC 9113 section 8.2.3
-        joined[name] = f"{joined[name]}{separator}{value}" if name in joined else value
-    request.headers = CaseInsensitiveDict(joined)
+    request.headers = CaseInsensitiveDict(joined(promised.items))
     request._cookies = RequestsCookieJar()
     request.hooks = default_hooks()
     return request

@@ -55,6 +55,9 @@ class Pushing:
         """Take an unclaimed push that is the answer to a request with these fields."""
         with self._pump.guard:
             self._pump.poll_locked()
+            if self._promises:
+                self.expire_locked()
+                self._flush_locked()
             for promise in self._promises:
                 good = promise.stream.fault is None and promise.answers(fields)
                 if good and self._promises.claim(promise):

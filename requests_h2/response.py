@@ -78,9 +78,10 @@ class HTTP2Response(FramewiseResponse):
         :param incremental: whether the response is of use in pieces.
         :raises ValueError: for any other urgency.
         """
-        if urgency not in range(8):
+        given: Any = urgency
+        if not isinstance(given, int) or given not in range(8):
             raise ValueError(f"urgency goes from 0 to 7, not {urgency!r}")
-        priority = f"u={urgency}, i" if incremental else f"u={urgency}"
+        priority = f"u={urgency:d}, i" if incremental else f"u={urgency:d}"
         self.reader.connection.reprioritize(self.reader.stream, priority.encode())
 
     def release_conn(self) -> None:
@@ -103,14 +104,19 @@ class HTTP2Response(FramewiseResponse):
         and a chunked body comes as it arrives, in pieces of at most ``amt``.
 
         For ``Response.content``, which would join small pieces, all of it at once; but what is
-        to be decoded comes in pieces, so that an error in it is known at once.
+        to be decoded comes in pieces, so that an error in it is known at once, and while there may
+        be pushes it comes as it arrives, so that hooks are called between.
         """
         if (
             amt == CONTENT_CHUNK_SIZE
             and self.wanted_whole
             and "content-encoding" not in self.headers
         ):
-            if data := self.read(decode_content=decode_content):
+            if self.pushes is None:
+                if data := self.read(decode_content=decode_content):
+                    yield data
+                return
+            while data := self.read1(decode_content=decode_content):
                 yield data
         elif self.length_remaining is not None and (amt is not None or self._is_overheard):
             yield from super().stream(amt, decode_content)

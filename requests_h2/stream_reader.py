@@ -71,7 +71,8 @@ class StreamReader:
 
     @property
     def trailers(self) -> list[tuple[str, str]]:
-        return list(self._stream.trailers)
+        # They may be here long before the rest of the body is read.
+        return [] if self._stream.buffer.size else list(self._stream.trailers)
 
     @property
     def closed(self) -> bool:

@@ -55,7 +55,17 @@ LAYERS = (
     ("engine.frames", "engine.__init__"),
     ("tls_in_tls",),
     ("options", "receive_buffer"),
-    ("exchange", "fields", "flow_control", "fork", "frame_sizes", "framewise", "outbound", "tls"),
+    (
+        "exchange",
+        "fields",
+        "flow_control",
+        "fork",
+        "frame_sizes",
+        "framewise",
+        "http1",
+        "outbound",
+        "tls",
+    ),
     ("notes", "transport", "unix_socket"),
     ("exceptions", "inspection", "news", "proxy_settings", "timeouts", "urllib3_future"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +15,7 @@ from hyperframe.frame import HeadersFrame, RstStreamFrame, SettingsFrame
 import requests_h2
 from tests.support.certs import Certificates
 from tests.support.peer import Peer, PeerConnection, StartPeer, hold, serve
-from tests.support.threads import WAIT, background, until
+from tests.support.threads import PROMPT, WAIT, background, until
 
 PROTOCOL_ERROR, INTERNAL_ERROR, REFUSED_STREAM, CANCEL = 1, 2, 7, 8
 
@@ -181,6 +182,50 @@ def test_what_a_hook_raises_reaches_the_caller_and_nobody_else(
     assert future.result(WAIT) == b"fine"
 
 
+@pytest.mark.parametrize("when", ["before", "after headers", "last"])
+def test_a_hook_that_raises_closes_the_response(pushing: Any, peer: StartPeer, when: str) -> None:
+    """What was read just then is lost, so nobody may go on without it."""
+    started = start(peer, Site("/1", "/2", when=when, send=False))
+    session, seen = pushing(), []
+
+    def hook(push: Any, **kwargs: Any) -> None:
+        seen.append(push)
+        raise ValueError("the hook's own")
+
+    def read() -> None:
+        response = session.get(started.url, stream=True, timeout=WAIT)
+        try:
+            response.content  # noqa: B018
+        finally:
+            seen.append(response.content)
+
+    session.hooks["push"] = hook
+    with pytest.raises(ValueError, match="own"):
+        read()
+    assert seen[1:] == ([] if when == "before" else [b""])
+    for stream_id in (2, 4):
+        reset = started.connection().wait_for(RstStreamFrame, stream_id=stream_id)
+        assert reset.error_code == CANCEL
+
+
+def test_hooks_are_called_while_requests_reads(pushing: Any, peer: StartPeer) -> None:
+    """And not at the end of the body, when the push may have been dropped."""
+
+    def script(conn: PeerConnection) -> None:
+        request = conn.next_request()
+        conn.send_headers(request, 200, {"content-length": "12"})
+        conn.send_data(request, b"first ")
+        conn.push_promise(request, 2, promised(started))
+        conn.send_data(request, b"sec")
+        conn.wait_for(RstStreamFrame, stream_id=2)
+        conn.send_data(request, b"ond", end_stream=True)
+
+    started = peer(script)
+    session = pushing()
+    session.hooks["push"] = lambda push, **kwargs: push.cancel()
+    assert session.get(started.url, timeout=WAIT).content == b"first second"
+
+
 def test_two_sessions_with_the_connections_of_one_adapter(
     pushing: Any, peer: StartPeer, certs: Certificates
 ) -> None:
@@ -256,6 +301,8 @@ def test_promises_to_a_request_without_a_hook_are_cancelled(pushing: Any, peer: 
     [
         ({"authority": "elsewhere.example"}, PROTOCOL_ERROR),
         ({"authority": "127.0.0.1"}, PROTOCOL_ERROR),
+        # Python converts no more than 4,300 digits.
+        ({"authority": "127.0.0.1:" + "1" * 5_000}, PROTOCOL_ERROR),
         ({"scheme": "http"}, PROTOCOL_ERROR),
         ({"method": "POST"}, PROTOCOL_ERROR),
         ({"path": "*"}, PROTOCOL_ERROR),
@@ -420,7 +467,8 @@ def test_a_push_that_never_comes(pushing: Any, peer: StartPeer) -> None:
     session, seen = pushing(), []
     session.hooks["push"] = lambda push, **kwargs: seen.append(push)
     session.get(started.url, timeout=WAIT)
-    with pytest.raises(requests.ReadTimeout, match=r"read timeout=0\.05"):
+    text = rf"^{authority(started)}: Read timed out\. \(read timeout=0\.05\)$"
+    with pytest.raises(requests.ReadTimeout, match=text):
         seen[0].response(timeout=0.05)
     started.connection().wait_for(RstStreamFrame, stream_id=2)
 
@@ -525,6 +573,28 @@ def test_get_pushes_over_http1(session: requests.Session, peer: StartPeer) -> No
     assert list(requests_h2.get_pushes(response, capture_all=True)) == []
 
 
+def test_the_list_does_not_grow_with_a_response_that_goes_on(pushing: Any, peer: StartPeer) -> None:
+    def script(conn: PeerConnection) -> None:
+        request = conn.next_request()
+        conn.send_headers(request, 200)
+        for number in range(1, 6):
+            conn.push(request, 2 * number, promised(started, f"/{number}"), body=bytes(number))
+            conn.send_data(request, b"x", end_stream=number == 5)
+            assert taken.acquire(timeout=WAIT)
+
+    started, taken = peer(script), threading.Semaphore(0)
+    session, seen = pushing(max_pushes=2), []
+
+    def hook(push: Any, **kwargs: Any) -> None:
+        seen.append((push.path, len(push.response(timeout=WAIT).content)))
+        taken.release()
+
+    session.hooks["push"] = hook
+    response = session.get(started.url, timeout=WAIT)
+    assert seen == [(f"/{number}", number) for number in range(1, 6)]
+    assert [push.path for push in requests_h2.get_pushes(response)] == ["/4", "/5"]
+
+
 # -- adoption ------------------------------------------------------------------------------
 
 
@@ -581,6 +651,39 @@ def test_only_what_was_promised_is_adopted(
     data = change.get("data")
     response = session.request(method, url, headers=headers, data=data, timeout=WAIT)
     assert response.content == b"asked for"
+
+
+def test_a_push_that_waited_too_long_is_not_adopted(pushing: Any, peer: StartPeer) -> None:
+    started = adopting(peer)
+    session = pushing(adopt_pushes=True, push_timeout=0.2)
+    page = session.get(started.url, timeout=WAIT)
+    (push,) = requests_h2.get_pushes(page)
+    until(lambda: push._promise.deadline.expired)
+    assert session.get(started.url + "/pushed", timeout=WAIT).content == b"asked for"
+    assert started.connection().promises[0].reset_code in (None, CANCEL)
+
+
+@pytest.mark.parametrize("cookies", [["a=1; b=2"], ["a=1", "b=2"]])
+def test_the_same_request_in_other_words_is_adopted(
+    pushing: Any, peer: StartPeer, cookies: list[str]
+) -> None:
+    """A host is the same in capitals (RFC 3986 section 6.2.2.1), and one field of cookies the same
+    as one for each (RFC 9113 section 8.2.3).
+    """
+
+    def script(conn: PeerConnection) -> None:
+        request = conn.next_request()
+        fields = promised(started, authority=f"LOCALHOST:{started.port}")
+        conn.push(request, 2, [*fields, *(("cookie", one) for one in cookies)], body=b"pushed")
+        conn.respond(request)
+        hold(conn)
+
+    started = peer(script)
+    url = f"https://localhost:{started.port}"
+    session = pushing(adopt_pushes=True)
+    session.cookies.update({"a": "1", "b": "2"})
+    session.get(url, timeout=WAIT)
+    assert session.get(url + "/pushed", timeout=PROMPT).content == b"pushed"
 
 
 def test_a_push_that_fails_is_not_adopted(pushing: Any, peer: StartPeer) -> None:

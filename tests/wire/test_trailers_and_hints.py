@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -11,9 +12,19 @@ import requests
 from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, RstStreamFrame
 
 import requests_h2
-from tests.support.peer import Peer, PeerConnection, Request, StartPeer, hold, serve
+from requests_h2 import BodyWithTrailers
+from tests.support.peer import (
+    MakeSession,
+    Peer,
+    PeerConnection,
+    Request,
+    StartPeer,
+    hold,
+    serve,
+)
 from tests.support.threads import WAIT, background
 
+REFUSED_STREAM = 7
 LINK = "</style.css>; rel=preload; as=style"
 
 # -- response trailers ---------------------------------------------------------------------
@@ -58,6 +69,22 @@ def shape(conn: PeerConnection) -> list[tuple[str, bool]]:
 
 def trailers_of(started: Peer) -> list[tuple[str, str]]:
     return [(name.decode(), value.decode()) for name, value in started.request.trailers or ()]
+
+
+def test_response_trailers_that_came_before_the_body_was_read(
+    session: requests.Session, peer: StartPeer
+) -> None:
+    def script(conn: PeerConnection) -> None:
+        conn.respond(conn.next_request(), 200, {}, bytes(100_000), trailers={"x-end": "1"})
+        conn.respond(conn.next_request())
+
+    started = peer(script)
+    response = session.get(started.url, stream=True, timeout=WAIT)
+    session.get(started.url, timeout=WAIT)
+    assert len(response.raw.read(99_999)) == 99_999
+    assert not response.raw.trailers
+    response.raw.read(1)
+    assert response.raw.trailers == {"x-end": "1"}
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -138,6 +165,35 @@ def test_bad_trailers_at_the_end_reset_the_stream(
     with pytest.raises(KeyError if raises else requests.exceptions.InvalidHeader):
         session.post(started.url, data=data, timeout=WAIT)
     started.connection().wait_for(RstStreamFrame, stream_id=1)
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_refused_body_with_trailers_is_sent_again(
+    session: requests.Session, peer: StartPeer, again: bool
+) -> None:
+    """If it is certain to be the same: a list is, an iterator has no beginning any more."""
+
+    def script(conn: PeerConnection) -> None:
+        refused = conn.next_request()
+        conn.wait_for(DataFrame)
+        conn.reset(refused, REFUSED_STREAM)
+        request = conn.next_request()
+        conn.wait_for(HeadersFrame, lambda frame: "END_STREAM" in frame.flags, stream_id=3)
+        conn.respond(request, 200, {}, bytes(request.body))
+
+    started = peer(script if again else hold)
+    pieces = [b"one", b"two"]
+    body: Any = BodyWithTrailers(pieces if again else iter(pieces), {"x-end": "1"})
+    future = background(lambda: session.post(started.url, data=body, timeout=WAIT).content)
+    if again:
+        assert future.result(WAIT) == b"onetwo"
+        assert started.requests[1].trailers == [(b"x-end", b"1")]
+        return
+    conn = started.connection()
+    conn.wait_for(DataFrame)
+    conn.reset(1, REFUSED_STREAM)
+    with pytest.raises(requests.ConnectionError, match="cannot be read twice"):
+        future.result(WAIT)
 
 
 def test_request_trailers_over_http1_are_left_out(
@@ -265,10 +321,30 @@ def test_reprioritize(session: requests.Session, peer: StartPeer) -> None:
     assert conn.priority_updates == [(1, b"u=1, i"), (1, b"u=7")]
 
 
-@pytest.mark.parametrize("urgency", [-1, 8, 2.5, None])
+@pytest.mark.parametrize("urgency", [-1, 8, 2.5, 3.0, None])
 def test_an_urgency_that_there_is_not(
     session: requests.Session, peer: StartPeer, urgency: Any
 ) -> None:
     response = session.get(peer(serve(lambda request: (200, {}, b""))).url, timeout=WAIT)
     with pytest.raises(ValueError, match="urgency goes from 0 to 7"):
         response.raw.reprioritize(urgency=urgency)
+
+
+def test_there_are_no_priorities_over_http1(session: requests.Session, peer: StartPeer) -> None:
+    started = peer(serve(lambda request: (200, {}, b"")), alpn=["http/1.1"])
+    response = session.get(started.url, timeout=WAIT)
+    with pytest.raises(io.UnsupportedOperation, match="needs HTTP/2"):
+        response.raw.reprioritize(urgency=1)
+
+
+@pytest.mark.parametrize("tls", [True, False])
+def test_what_there_is_not_where_http2_is_not_on_offer(
+    make_session: MakeSession, peer: StartPeer, tls: bool
+) -> None:
+    session = make_session(http2=not tls)
+    session.mount("http://", session.get_adapter("https://"))
+    started = peer(serve(lambda request: (200, {}, b"")), tls=tls, alpn=["http/1.1"])
+    raw = session.get(started.url, timeout=WAIT).raw
+    assert (len(raw.trailers), raw.informational, raw.pushed) == (0, [], False)
+    with pytest.raises(io.UnsupportedOperation):
+        raw.reprioritize()
