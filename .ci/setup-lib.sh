@@ -69,7 +69,7 @@ make_venv() {
     folder=$1
     shift
     quietly python3 -m venv "$folder"
-    quietly "$folder/bin/python" -m pip install --disable-pip-version-check --use-pep517 -e "$@"
+    quietly "$folder/bin/python" -m pip install --disable-pip-version-check -e "$@"
     touch "$folder/installed"
 }
 

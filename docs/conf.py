@@ -17,6 +17,9 @@ exclude_patterns = ["_ext"]
 html_theme = "furo"
 html_title = f"requests_h2 {version}"
 html_copy_source = False
+html_show_copyright = False
+html_static_path = ["_static"]
+html_css_files = ["page.css"]
 # Names in single backquotes are typing mistakes here.
 default_role = "any"
 
@@ -25,3 +28,5 @@ autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 # Signatures say FlowControlManager, not requests_h2.flow_control.FlowControlManager.
 python_use_unqualified_type_names = True
+# Longer ones have a line for each argument.
+maximum_signature_line_length = 88

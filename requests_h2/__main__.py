@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=PROGRAM, description="HTTP/2 for requests.")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(required=True)
     engine = argparse.ArgumentParser(add_help=False)
     engine.add_argument(
         "--engine",
@@ -32,7 +32,12 @@ def parser() -> argparse.ArgumentParser:
     )
 
     description = "Run a program whose requests.Session objects speak HTTP/2."
-    run = commands.add_parser("run", parents=[engine], help=description, description=description)
+    run = commands.add_parser(
+        "run",
+        parents=[engine],
+        help="run a program over HTTP/2, as it is",
+        description=description,
+    )
     run.add_argument(
         "--http2",
         choices=list(_HTTP2),

@@ -209,8 +209,9 @@ class _Examination:
 
 def _of_url(url: Url) -> Finding:
     if url.scheme == "http":
-        text = f"{_origin(url)}, but HTTP/2 needs TLS"
-        return Finding("URL", text, "Use https:// if the server has it.")
+        text = f"{_origin(url)}, and HTTP/2 is agreed upon in TLS"
+        advice = "Use https:// if the server has it. For one known to speak HTTP/2 without TLS"
+        return Finding("URL", text, f"{advice} there is HTTP2Adapter(prior_knowledge=True).")
     if url.scheme != "https":
         return Finding("URL", "neither https:// nor http://", "Only those are requests' affair.")
     return Finding("URL", _origin(url))

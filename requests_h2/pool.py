@@ -102,6 +102,10 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
 
     # -- urllib3's interface -----------------------------------------------------------------------
 
+    def __str__(self) -> str:
+        """As of the stock class, because messages begin with it: logs are searched for that."""
+        return f"{self.scheme.upper()}ConnectionPool(host={self.host!r}, port={self.port!r})"
+
     def _get_conn(self, timeout: float | None = None) -> Any:
         if self.pool is None:
             raise ClosedPoolError(self, "Pool is closed.")

@@ -12,7 +12,7 @@ from typing import Any
 
 import requests
 
-from requests_h2 import HTTP2Adapter
+from requests_h2 import HTTP2Adapter, Recording, record
 
 Progress = Callable[[int, int], None]
 
@@ -59,3 +59,12 @@ def upload(session: requests.Session, url: str, ca: str, body: Iterator[bytes]) 
 
 def log_in(session: requests.Session, url: str, ca: str) -> requests.Response:
     return session.post(url, data={"user": "ada"}, verify=ca, timeout=10)
+
+
+def watch(session: requests.Session, urls: list[str], ca: str) -> Recording:
+    def get(url: str) -> requests.Response:
+        return session.get(url, verify=ca, timeout=10)
+
+    with record(session) as recording, ThreadPoolExecutor() as threads:
+        list(threads.map(get, urls))
+    return recording

@@ -43,6 +43,7 @@ def one_line(error: Exception) -> str:
     if isinstance(cause, MaxRetryError) and cause.reason is not None:
         cause = cause.reason
     if isinstance(cause, ProtocolError):
-        cause = cause.args[0]  # the rest repeats it
+        # Ours repeats the first part in the rest; urllib3's has only there what has happened.
+        cause = cause.args[-1 if cause.args[0] == "Connection aborted." else 0]
     text = " ".join(str(cause).split()) or repr(cause)
     return f"{type(error).__name__}: {text}"

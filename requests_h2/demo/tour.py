@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shlex
 import sys
 import textwrap
 import time
@@ -35,9 +36,10 @@ def run(out: TextIO) -> None:
             streamed_download(say, session, server.url, server.ca)
             streamed_upload(say, session, server.url, server.ca)
             cookies_and_redirect(say, session, server.url, server.ca)
+            recording(say, session, server.url, server.ca)
         say.line()
         say.line("That was all. Now try a server of your choice:")
-        say.line(f"  {sys.executable} -m requests_h2.demo https://www.example.com/")
+        say.line(f"  {shlex.quote(sys.executable)} -m requests_h2.demo https://www.example.com/")
 
 
 def local(session: requests.Session) -> requests.Session:
@@ -102,6 +104,23 @@ def cookies_and_redirect(say: Narrator, session: requests.Session, url: str, ca:
         say.result("redirected", f"{hop.status_code} to {hop.headers['Location']}")
     say.result("session.cookies", str(session.cookies.get_dict()))
     say.result("server received", str(response.json()))
+
+
+def recording(say: Narrator, session: requests.Session, url: str, ca: str) -> None:
+    say.title("6. What happened, recorded")
+    say.code(examples.watch)
+    paths = ("/?ms=40", "/?ms=20", "/download?bytes=1000000", "/nowhere")
+    recorded = examples.watch(session, [url + path for path in paths], ca)
+    for entry in recorded.entries:
+        times = (
+            f"{name} {1000 * getattr(entry.phases, name):5.1f} ms"
+            for name in ("blocked", "wait", "receive")
+        )
+        path = entry.url.removeprefix(url)
+        say.result(path, f"{entry.status}  stream {entry.stream_id}  {'  '.join(times)}")
+    say.line()
+    say.line("  recording.table() has more, recording.save('trace.html') draws a waterfall, and")
+    say.line("  recording.save('trace.har') is for the developer tools of a browser.")
 
 
 class Narrator:

@@ -37,6 +37,7 @@ def test_tour_shows_what_it_promises(capfd: pytest.CaptureFixture[str]) -> None:
     assert "server received             16,777,216 bytes" in out
     assert "303 to /account" in out
     assert "server received             {'theme': 'dark', 'user': 'ada'}" in out
+    assert re.search(r"/nowhere +404  stream \d+ ", out)
 
 
 @pytest.mark.extra("demo")
@@ -92,6 +93,7 @@ def test_errors_are_one_line_and_status_1(
         refused: "refused",
         "127.0.0.1": "No scheme supplied",
         server.url: "CERTIFICATE_VERIFY_FAILED",
+        server.url.replace("https", "http"): "Remote end closed connection",
     }
     for url, expected in cases.items():
         assert main([url]) == 1

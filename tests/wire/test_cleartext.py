@@ -307,7 +307,7 @@ def test_connect_timeout(prior: MakeSession, monkeypatch: pytest.MonkeyPatch) ->
 def test_nobody_listens(prior: MakeSession, h2c: StartPeer) -> None:
     started = h2c(ordinary)
     started.stop_listening()
-    with pytest.raises(requests.ConnectionError, match="refused"):
+    with pytest.raises(requests.ConnectionError, match=r"^HTTPConnectionPool\(.*refused"):
         prior().get(started.url, timeout=WAIT)
 
 

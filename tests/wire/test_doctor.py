@@ -132,7 +132,7 @@ def test_a_redirect_to_nowhere(examine: Examine, peer: StartPeer) -> None:
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("http://example.com", "HTTP/2 needs TLS"),
+        ("http://example.com", "prior_knowledge=True"),
         ("ftp://example.com", "neither"),
         ("https://", "no URL"),
         ("https://[::1", "no URL"),

@@ -21,6 +21,14 @@ def test_refused(session: requests.Session) -> None:
     with pytest.raises(requests.ConnectionError) as caught:
         session.get(f"https://127.0.0.1:{port}", timeout=5)
     assert not isinstance(caught.value, requests.Timeout)
+    with requests.Session() as stock, pytest.raises(requests.ConnectionError) as expected:
+        stock.get(f"https://127.0.0.1:{port}", timeout=5)
+    # "HTTPSConnectionPool(host='127.0.0.1', port=...): Max retries exceeded": logs are searched.
+    assert pool_of(caught) == pool_of(expected)
+
+
+def pool_of(caught: pytest.ExceptionInfo[requests.ConnectionError]) -> str:
+    return str(caught.value).partition(":")[0]
 
 
 def test_unknown_name(session: requests.Session, monkeypatch: pytest.MonkeyPatch) -> None:
