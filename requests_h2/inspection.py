@@ -74,8 +74,9 @@ class ConnectionInfo(Dial):
     """Octets of its HEADERS, CONTINUATION, PUSH_PROMISE and DATA frames, with the same 9 octets,
     before anything is decompressed."""
     replays: int
-    """How often the request was sent again because the server had certainly not processed it, or
-    the connection was lost. What ``max_retries`` does is in ``response.raw.retries``."""
+    """How often the request was sent again because the server had certainly not processed it, the
+    connection was lost, or it was another host's and the answer 421. What ``max_retries`` does is
+    in ``response.raw.retries``."""
 
 
 @dataclass(frozen=True)
