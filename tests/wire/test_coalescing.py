@@ -24,6 +24,7 @@ from urllib3.exceptions import InsecureRequestWarning
 
 from requests_h2 import HTTP2Adapter
 from tests.support.certs import Certificates
+from tests.support.forks import works_in_child
 from tests.support.names import Names
 from tests.support.peer import MakeSession, Peer, PeerConnection, Request, StartPeer, hold, serve
 from tests.support.proxy import Proxy
@@ -592,14 +593,9 @@ def test_a_forked_child_dials(session: requests.Session, peer: StartPeer) -> Non
     started = peer(ordinary)
     for host in (ONE, TWO):
         get(session, host, started)
-    child = os.fork()
-    if not child:
-        try:
-            texts = [get(session, host, started).text for host in (TWO, ONE)]
-            os._exit(0 if texts[0].startswith(TWO) and texts[1].startswith(ONE) else 1)
-        finally:
-            os._exit(2)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert works_in_child(
+        lambda: all(get(session, host, started).text.startswith(host) for host in (TWO, ONE))
+    )
     get(session, THREE, started)
     assert [hosts(conn) for conn in started.connections] == [[ONE, TWO, THREE], [TWO, ONE]]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,6 +18,7 @@ from hyperframe.frame import (
 )
 
 from requests_h2 import BodyWithTrailers
+from tests.support.forks import works_in_child
 from tests.support.frame_lines import FRAMES, FrameLines, frame_lines
 from tests.support.peer import MakeSession, PeerConnection, StartPeer, hold, serve
 from tests.support.threads import WAIT, background, together
@@ -531,9 +531,10 @@ def test_a_forked_child_tells_nothing_of_its_parents_connections(
     started = peer(hold_headers)
     response = session.get(started.url, stream=True, timeout=WAIT)
     before = len(log.records)
-    child = os.fork()
-    if child == 0:
+
+    def close_all() -> bool:
         response.close()
         session.close()
-        os._exit(0 if len(log.records) == before else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        return len(log.records) == before
+
+    assert works_in_child(close_all)

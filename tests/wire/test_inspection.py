@@ -18,6 +18,7 @@ from hyperframe.frame import ContinuationFrame, DataFrame, Frame, HeadersFrame
 import requests_h2
 from requests_h2 import ConnectionInfo, GoAway, HTTP2Adapter, OpenConnection
 from tests.support.certs import Certificates
+from tests.support.forks import works_in_child
 from tests.support.peer import (
     MakeSession,
     PeerConnection,
@@ -479,8 +480,5 @@ def test_adapters_know_their_own(
 def test_a_forked_child_has_none(session: requests.Session, peer: StartPeer) -> None:
     for started in (peer(ordinary), peer(ordinary, alpn=None)):
         session.get(started.url, timeout=WAIT)
-    child = os.fork()
-    if child == 0:
-        os._exit(len(connections(session)))
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert works_in_child(lambda: connections(session) == [])
     assert len(connections(session)) == 2
