@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import requests
 
-import requests_h2
 from requests_h2 import HTTP2Adapter
 from tests.support.pages import Example
 from tests.support.peer import StartPeer, serve
@@ -36,7 +35,7 @@ def test_recording(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    example(peer(answer).url, session=session, requests_h2=requests_h2)
+    example(peer(answer).url, session=session)
     assert len(capsys.readouterr().out.splitlines()) == 3
     assert "<title>" in Path("trace.html").read_text(encoding="utf-8")
 
