@@ -171,8 +171,9 @@ class _Examination:
         else:
             text = f"{first.alpn or 'nothing'}, so requests to this server go over HTTP/1.1"
             advice = (
-                "Enable HTTP/2 there, or on what stands before it (nginx: http2 on); if it is "
-                "enabled, the issuer of the certificate tells whether something inspects TLS."
+                "Enable HTTP/2 there, or on what stands before it (nginx: http2 on, before "
+                "1.25.1 listen ... ssl http2); if it is enabled, the issuer of the certificate "
+                "tells whether something inspects TLS."
             )
             yield Finding("ALPN", text, advice)
 

@@ -72,7 +72,10 @@ _OWN_AUTHORITY = (
 _CERTIFICATE = {
     9: ("not valid yet", "Check this machine's clock, then the certificate."),
     10: ("expired", "Renew it on the server; if others get in, check this machine's clock."),
-    18: ("not trusted, it has signed itself", _OWN_AUTHORITY),
+    18: (
+        "not trusted, it has signed itself",
+        "If it is the right one, name a file with it in REQUESTS_CA_BUNDLE or verify=.",
+    ),
     19: ("not trusted, its authority is unknown here", _OWN_AUTHORITY),
     20: ("not trusted, its authority is unknown here", _OWN_AUTHORITY),
     21: ("not trusted, its authority is unknown here", _OWN_AUTHORITY),

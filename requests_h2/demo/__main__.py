@@ -36,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except DemoServerError as error:
         return fail(str(error))
+    except requests.ConnectionError as error:
+        return fail(f"{one_line(error)}; python -m requests_h2 doctor URL tells more")
     except (requests.RequestException, OSError) as error:
         return fail(one_line(error))
     except KeyboardInterrupt:

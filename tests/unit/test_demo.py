@@ -101,6 +101,7 @@ def test_errors_are_one_line_and_status_1(
         assert out == ""
         assert err.startswith("python -m requests_h2.demo: ")
         assert expected in err
+        assert ("requests_h2 doctor" in err) == (url != "127.0.0.1")
         assert err.count("\n") == 1
 
 

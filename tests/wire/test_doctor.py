@@ -8,10 +8,12 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+import trustme
 import urllib3.util.connection
 
 from requests_h2.__main__ import main
@@ -306,6 +308,18 @@ def test_an_untrusted_certificate(
     line = fault(examine(peer(serve(answer)).url))
     assert line.startswith("!! certificate: not trusted")
     assert "REQUESTS_CA_BUNDLE" in line
+
+
+def test_a_certificate_that_has_signed_itself(
+    examine: Examine, peer: StartPeer, certs: Certificates, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    path = tmp_path / "own.pem"
+    path.write_bytes(authority.private_key_pem.bytes() + authority.cert_pem.bytes())
+    context = certs.server_context(certificate=str(path))
+    line = fault(examine(peer(serve(answer), context=context).url))
+    assert line.startswith("!! certificate: not trusted, it has signed itself")
+    assert "name a file with it in REQUESTS_CA_BUNDLE" in line
 
 
 def test_an_expired_certificate(examine: Examine, peer: StartPeer, certs: Certificates) -> None:
