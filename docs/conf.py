@@ -22,6 +22,8 @@ html_static_path = ["_static"]
 html_css_files = ["page.css"]
 # Names in single backquotes are typing mistakes here.
 default_role = "any"
+# What stands after :: is output, or for the shell. Python has code-block.
+highlight_language = "none"
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
