@@ -13,8 +13,8 @@ from .inspection import Dial, Progress
 from .notes import (
     Answered,
     Begun,
-    Dialled,
-    Dialling,
+    Connected,
+    Connecting,
     Event,
     Failed,
     Fields,
@@ -187,9 +187,9 @@ class _Attempt:
         return self.end_of_headers is not None
 
     def take(self, at: float, event: Event) -> None:
-        if isinstance(event, Dialling):
+        if isinstance(event, Connecting):
             self.dialled_in = [at]
-        elif isinstance(event, Dialled):
+        elif isinstance(event, Connected):
             self.dialled_in.append(at)
             self.dial = self.own_dial = event.dial
         elif isinstance(event, Begun):

@@ -156,9 +156,14 @@ def error_name(code: int) -> str:
         return f"error code {code:#x}"
 
 
+def escaped(octets: bytes) -> str:
+    """As in a Python literal: printable ASCII, and the rest as escape sequences."""
+    return octets.decode("latin-1").encode("unicode_escape").decode("ascii")
+
+
 def debug_text(data: bytes) -> str:
     """A peer's debug data, escaped and cut, ready to be put into a message; may be empty."""
     if not data:
         return ""
-    escaped = data[:_DEBUG_TEXT_LIMIT].decode("latin-1").encode("unicode_escape").decode("ascii")
-    return f'; debug data: "{escaped}{"..." if len(data) > _DEBUG_TEXT_LIMIT else ""}"'
+    text = escaped(data[:_DEBUG_TEXT_LIMIT])
+    return f'; debug data: "{text}{"..." if len(data) > _DEBUG_TEXT_LIMIT else ""}"'

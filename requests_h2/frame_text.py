@@ -33,7 +33,7 @@ from .engine.frames import (
     settings_of,
     unpadded,
 )
-from .exceptions import ErrorCode
+from .exceptions import ErrorCode, escaped
 from .fields import SECRET_HEADERS, Field, is_token
 
 _NAMES = {
@@ -153,9 +153,8 @@ def _field_text(name: bytes, value: bytes) -> str:
 
 
 def _escaped(octets: bytes) -> str:
-    """As in a Python literal: printable ASCII, and the rest as escape sequences."""
-    text = octets.decode("latin-1").encode("unicode_escape").decode("ascii")
-    return text.replace('"', '\\"')
+    """Fit to stand between quotes."""
+    return escaped(octets).replace('"', '\\"')
 
 
 def count_fields(block: bytes) -> int | None:

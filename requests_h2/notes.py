@@ -14,11 +14,11 @@ from .inspection import Dial, Progress
 Fields = list[tuple[str, str]]
 
 
-class Dialling(NamedTuple):
+class Connecting(NamedTuple):
     """A connection is about to be made."""
 
 
-class Dialled(NamedTuple):
+class Connected(NamedTuple):
     """It was made."""
 
     dial: Dial
@@ -64,7 +64,7 @@ class Promised(NamedTuple):
     progress: Progress
 
 
-Event = Dialling | Dialled | Begun | Replayed | Answered | Failed | Promised
+Event = Connecting | Connected | Begun | Replayed | Answered | Failed | Promised
 Notes = list[tuple[float, Event]]
 """Appended to by one thread at a time."""
 

@@ -21,7 +21,6 @@ from urllib3.exceptions import TimeoutError as Urllib3TimeoutError
 from urllib3.util import Timeout
 from urllib3.util.ssl_match_hostname import CertificateError
 
-from . import notes
 from .coalescing import Destination, OpenConnections
 from .connection import Connection
 from .engine.choice import engine_class
@@ -32,6 +31,7 @@ from .fork import renew_in_children
 from .frame_log import logged
 from .inspection import Register
 from .lease import Lease
+from .notes import Connected, Connecting
 from .options import Options
 from .promises import Authority, Promise, Promises
 from .stream import MAX_HEADER_LIST_SIZE
@@ -302,7 +302,7 @@ class Origin:
             raise LocationParseError(f"'{pool.host}', label empty or too long") from error
         pool.offer(conn, protocols)
         begun_at = time.monotonic()
-        note(notes.Dialling())
+        note(Connecting())
         try:
             pool.connect(conn)
         except TimeoutError as error:
@@ -318,7 +318,7 @@ class Origin:
             raise ProxyError("Unable to connect to proxy", error) from error
         tls_begun_at = began_with_origin(conn)
         dial = self._register.dialled(conn, pool.origin_name, begun_at, tls_begun_at).dial
-        note(notes.Dialled(dial))
+        note(Connected(dial))
         log.debug(
             "%s: connected, ALPN %s, %s, engine %s",
             pool.origin_name,

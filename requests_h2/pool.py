@@ -240,36 +240,45 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
         response = self._make_http2_request(
             conn, method, url, body, list((headers or self.headers).items()), timeout, options
         )
-        if response is not None:
-            response.retries = retries
-            response._connection = response_conn
-            response._pool = self
-            # The line that urllib3 writes over HTTP/1.1.
-            urllib3_log.debug(
-                '%s://%s:%s "%s %s %s" %s %s',
-                self.scheme,
-                self.host,
-                self.port,
-                method,
-                url,
-                response.version_string,
-                response.status,
-                response.length_remaining,
-            )
-            return response
-        http1 = conn.http1
+        if response is None:
+            given = (method, url, body, headers, retries, timeout, chunked)
+            return self._make_http1_request(conn, response_conn, *given, **options)
+        response.retries = retries
+        response._connection = response_conn
+        response._pool = self
+        # The line that urllib3 writes over HTTP/1.1.
+        urllib3_log.debug(
+            '%s://%s:%s "%s %s %s" %s %s',
+            self.scheme,
+            self.host,
+            self.port,
+            method,
+            url,
+            response.version_string,
+            response.status,
+            response.length_remaining,
+        )
+        return response
+
+    def _make_http1_request(
+        self, lease: Lease, response_conn: Any, *given: Any, **options: bool
+    ) -> Any:
+        """urllib3's own, on the connection that the lease has got.
+
+        :param given: what stands between the connections in ``_make_request``.
+        """
+        http1 = lease.http1
         assert http1 is not None
         holder = None if response_conn is None else http1
         if (exchange := observed()) is not None:
             exchange.note(Begun(self._register.dial_of(http1), None, None))
         begun_at = time.monotonic()
-        answer: Any = super()._make_request(
-            http1, method, url, body, headers, retries, timeout, chunked, holder, **options
-        )
+        make_request: Any = super()._make_request
+        answer = make_request(http1, *given, holder, **options)
         if holder is not None:
-            conn.http1 = None  # the response gives it back
+            lease.http1 = None  # the response gives it back
         answer.connection_info = self._register.of_http1(
-            http1, answer.version_string, time.monotonic() - begun_at, conn.replays
+            http1, answer.version_string, time.monotonic() - begun_at, lease.replays
         )
         return answer
 

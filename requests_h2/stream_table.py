@@ -357,18 +357,9 @@ class StreamTable:
             self._engine.reset_stream(stream.id, ErrorCode.CANCEL)
         self._idle_since = time.time()
         self.changes.slots = True
-        outcome: object = None
-        if stream.fault is not None:
-            outcome = stream.fault.reason
-        elif stream.response is not None:
-            outcome = stream.response.status
-        self._log(
-            "%s: stream %d ended: %s, %d octets",
-            stream.origin,
-            stream.id,
-            outcome,
-            stream.received,
-        )
+        outcome = progress.outcome or (stream.response and stream.response.status)
+        text = "%s: stream %d ended: %s, %d octets"
+        self._log(text, stream.origin, stream.id, outcome, stream.received)
 
     def note_timeout(self, stream: Stream, seconds: float | None) -> None:
         self._log("%s: stream %d: timed out after %s s", stream.origin, stream.id, seconds)

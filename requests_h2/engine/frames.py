@@ -292,6 +292,7 @@ class FieldBlocks:
 
 
 def interrupted() -> PeerError:
+    """What to raise for another frame before a field block has ended."""
     return PeerError(ErrorCode.PROTOCOL_ERROR, "a frame inside a field block")
 
 

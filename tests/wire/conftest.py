@@ -10,6 +10,7 @@ import pytest
 import requests
 from urllib3.connection import HTTPConnection
 
+from tests.support.peer import MakeSession
 from tests.support.proxy import Proxy
 from tests.support.socks import SocksServer
 
@@ -40,6 +41,18 @@ def make_socks() -> Iterator[Callable[..., SocksServer]]:
     yield make
     for server in servers:
         server.close()
+
+
+@pytest.fixture
+def make_http_session(make_session: MakeSession) -> MakeSession:
+    """As ``make_session``; the adapter of https:// is that of http://, too."""
+
+    def make(**options: Any) -> requests.Session:
+        session = make_session(**options)
+        session.mount("http://", session.get_adapter("https://"))
+        return session
+
+    return make
 
 
 @pytest.fixture

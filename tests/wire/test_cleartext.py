@@ -47,15 +47,9 @@ ordinary = serve(answer)
 
 
 @pytest.fixture
-def prior(make_session: MakeSession) -> MakeSession:
+def prior(make_http_session: MakeSession) -> MakeSession:
     """``prior(max_retries=2)``: a session that knows what ``http://`` servers speak."""
-
-    def make(**options: Any) -> requests.Session:
-        session = make_session(**{"prior_knowledge": True, **options})
-        session.mount("http://", session.get_adapter("https://"))
-        return session
-
-    return make
+    return lambda **options: make_http_session(**{"prior_knowledge": True, **options})
 
 
 @pytest.fixture

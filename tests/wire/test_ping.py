@@ -514,7 +514,7 @@ def test_the_users_retries_dial_again(
     ping = pinging(make_session(max_retries=2), certs)
     started = peer([swallow, ordinary])
     with pytest.raises(requests.exceptions.ReadTimeout):
-        ping(started.url, 0.2)
+        ping(started.url, (WAIT, 0.2))
     assert started.accepted == 1
     assert len(pings(started.connection(), 1)) == 1
 

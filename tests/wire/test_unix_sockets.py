@@ -43,15 +43,9 @@ def path() -> Iterator[str]:
 
 
 @pytest.fixture
-def unix(make_session: MakeSession, path: str) -> MakeSession:
+def unix(make_http_session: MakeSession, path: str) -> MakeSession:
     """``unix(prior_knowledge=True)``: a session that sends everything to the socket."""
-
-    def make(**options: Any) -> requests.Session:
-        session = make_session(**{"uds": path, **options})
-        session.mount("http://", session.get_adapter("https://"))
-        return session
-
-    return make
+    return lambda **options: make_http_session(**{"uds": path, **options})
 
 
 @pytest.fixture
