@@ -8,6 +8,7 @@ connection goes to. Where the caller has replaced any of these checks, nothing i
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
@@ -53,6 +54,8 @@ def destination_of(pool: HTTPSConnectionPool, given: dict[str, Any]) -> Destinat
     if pool.proxy is not None or any(setting is not None for setting in replaced):
         return None
     if not _is_found_by_urllib3(pool.ConnectionCls):
+        return None
+    if not _is_checked_by_openssl(pool.conn_kw.get("ssl_context")):
         return None
     settings: dict[str, Any] = {name: getattr(pool, name) for name in _HANDED_ON}
     settings.update(given=given, conn_kw=dict(pool.conn_kw), kind=pool.ConnectionCls)
@@ -156,3 +159,10 @@ def _is_found_by_urllib3(connection_cls: Any) -> bool:
     return resolver.__module__ == "urllib3.util.connection" and all(
         method.__module__ == "urllib3.connection" for method in methods
     )
+
+
+def _is_checked_by_openssl(context: Any) -> bool:
+    """Whether no wrapping of somebody's sees the server name and judges by it, as pins of each host
+    would.
+    """
+    return context is None or type(context).wrap_socket is ssl.SSLContext.wrap_socket

@@ -290,6 +290,24 @@ def test_an_address_that_somebody_else_finds(
     separate(session, peer(ordinary))
 
 
+def test_a_context_that_checks_more(make_session: MakeSession, peer: StartPeer, certs: Any) -> None:
+    """What it would say about the other host is not known."""
+
+    class Pinning(ssl.SSLContext):
+        def wrap_socket(self, *args: Any, **options: Any) -> Any:
+            if options["server_hostname"] != ONE:
+                raise ssl.SSLError("not pinned")
+            return super().wrap_socket(*args, **options)
+
+    context = Pinning(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(certs.ca_path)
+    session, started = make_session(coalesce=True, ssl_context=context), peer(ordinary)
+    get(session, ONE, started)
+    with pytest.raises(requests.exceptions.SSLError, match="not pinned"):
+        get(session, TWO, started)
+    assert len(started.requests) == 1
+
+
 def test_a_connection_class_that_finds_the_address(
     session: requests.Session, peer: StartPeer
 ) -> None:
