@@ -194,7 +194,9 @@ class HTTP2Adapter(HTTPAdapter):
     def poolmanager(self, manager: PoolManager) -> None:
         if self._given_ssl_context is not None:
             manager.connection_pool_kw.setdefault("ssl_context", self._given_ssl_context)
-        if self._options.uds is not None and manager.proxy is not None:
+        # Of SOCKS urllib3's own field tells nothing.
+        proxy = manager.proxy or getattr(manager, "proxy_url", None)
+        if self._options.uds is not None and proxy is not None:
             raise ValueError(f"uds={self._options.uds!r} and a ProxyManager exclude each other")
         self._use_http2_pools(manager, OpenConnections() if self._options.coalesce else None)
         vars(self)["poolmanager"] = manager

@@ -18,7 +18,7 @@ from urllib3.connectionpool import HTTPSConnectionPool
 
 from .connection import Connection
 from .fork import renew_in_children
-from .tls import certificate_names
+from .tls import certificate_names, wraps_as_ssl
 
 # What the pool hands to each connection beside the ``conn_kw``. requests sets some of them again
 # before each request, hence not only what the pool was made with.
@@ -54,6 +54,9 @@ def destination_of(pool: HTTPSConnectionPool, given: dict[str, Any]) -> Destinat
         return None
     if not _is_found_by_urllib3(pool.ConnectionCls):
         return None
+    context = pool.conn_kw.get("ssl_context")
+    if context is not None and not wraps_as_ssl(context):
+        return None  # it may have pins of each host, say
     settings: dict[str, Any] = {name: getattr(pool, name) for name in _HANDED_ON}
     settings.update(given=given, conn_kw=dict(pool.conn_kw), kind=pool.ConnectionCls)
     return Destination(pool.host, pool.port or 443, settings)

@@ -69,7 +69,7 @@ class ALPNContext:
         context: ssl.SSLContext = self._context
         # A context with a wrap_socket of its own (truststore) verifies in there, after the
         # handshake, so that one has to run in it.
-        deferrable = type(context).wrap_socket is ssl.SSLContext.wrap_socket
+        deferrable = wraps_as_ssl(context)
         if deferrable:
             kwargs["do_handshake_on_connect"] = False
         wrapped: ssl.SSLSocket = self._offering(
@@ -97,6 +97,11 @@ class ALPNContext:
                 return make(*args, **kwargs)
             finally:
                 context.set_alpn_protocols(HTTP1_ONLY)
+
+
+def wraps_as_ssl(context: Any) -> bool:
+    """Whether ``wrap_socket`` is that of the module ssl, and nobody's who may verify more."""
+    return getattr(context.wrap_socket, "__func__", None) is ssl.SSLContext.wrap_socket
 
 
 def offer(conn: HTTPSConnection, protocols: Sequence[str]) -> None:

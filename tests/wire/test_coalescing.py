@@ -290,6 +290,31 @@ def test_an_address_that_somebody_else_finds(
     separate(session, peer(ordinary))
 
 
+@pytest.mark.parametrize("by", [setattr, lambda context, *wrap: setattr(type(context), *wrap)])
+def test_a_context_that_checks_more(
+    make_session: MakeSession, peer: StartPeer, certs: Any, by: Callable[..., None]
+) -> None:
+    """What it would say about the other host is not known."""
+
+    class Pinning(ssl.SSLContext):
+        pass
+
+    def wrap_socket(*args: Any, server_hostname: str, **options: Any) -> Any:
+        if server_hostname != ONE:
+            raise ssl.SSLError("not pinned")
+        sock = args[-1]
+        return ssl.SSLContext.wrap_socket(context, sock, server_hostname=ONE, **options)
+
+    context = Pinning(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(certs.ca_path)
+    by(context, "wrap_socket", wrap_socket)
+    session, started = make_session(coalesce=True, ssl_context=context), peer(ordinary)
+    get(session, ONE, started)
+    with pytest.raises(requests.exceptions.SSLError, match="not pinned"):
+        get(session, TWO, started)
+    assert len(started.requests) == 1
+
+
 def test_a_connection_class_that_finds_the_address(
     session: requests.Session, peer: StartPeer
 ) -> None:

@@ -14,7 +14,7 @@ from urllib3.exceptions import InsecureRequestWarning
 
 from requests_h2.tls import _loaded_context
 from tests.support.certs import Certificates
-from tests.support.peer import Request, StartPeer, serve
+from tests.support.peer import MakeSession, Request, StartPeer, serve
 
 
 def answer(request: Request) -> Any:
@@ -109,6 +109,25 @@ def test_ssl_context_argument_decides(
         session.mount("https://", make_adapter(ssl_context=context))
         get(session, started.url, stream=True).close()
         assert started.connection().channel.tls.version() == "TLSv1.2"
+
+
+def test_ssl_context_that_delegates(
+    make_session: MakeSession, peer: StartPeer, certs: Certificates
+) -> None:
+    """As wrappers do that log or count."""
+
+    class Wrapper:
+        def __init__(self, context: ssl.SSLContext) -> None:
+            self.__dict__["context"] = context
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.context, name)
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            setattr(self.context, name, value)
+
+    session = make_session(ssl_context=Wrapper(certs.client_context()))
+    assert get(session, peer(serve(answer)).url).raw.version == 20
 
 
 def test_ssl_context_through_init_poolmanager(

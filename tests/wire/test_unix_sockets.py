@@ -379,11 +379,22 @@ def test_the_password_of_the_environments_proxy_stays_here(
     assert "proxy-authorization" not in started.requests[1].headers
 
 
-def test_a_manager_of_a_proxy_is_refused(make_adapter: Callable[..., Any], path: str) -> None:
-    with make_adapter(uds=path) as adapter:
-        manager = ProxyManager("http://127.0.0.1:9")
-        with pytest.raises(ValueError, match="ProxyManager"):
-            adapter.poolmanager = manager
+@pytest.mark.parametrize(
+    "make_manager",
+    [
+        lambda: ProxyManager("http://127.0.0.1:9"),
+        pytest.param(
+            lambda: requests.adapters.SOCKSProxyManager("socks5://127.0.0.1:9"),
+            marks=pytest.mark.extra("socks"),
+        ),
+    ],
+    ids=["http", "socks"],
+)
+def test_a_manager_of_a_proxy_is_refused(
+    make_adapter: Callable[..., Any], path: str, make_manager: Callable[[], Any]
+) -> None:
+    with make_adapter(uds=path) as adapter, pytest.raises(ValueError, match="ProxyManager"):
+        adapter.poolmanager = make_manager()
 
 
 # -- socket options ------------------------------------------------------------------------
