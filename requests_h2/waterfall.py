@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Sequence
 from typing import Any
 
-from .entries import Entry, Phases, field_value, split_url
+from .entries import Entry, Phases, field_value, json_text, split_url
 from .inspection import Address, Dial
 
 _DATA = "/*DATA*/"  # where the template takes it
@@ -26,12 +25,12 @@ def page_text(entries: Sequence[Entry], zero: float) -> str:
     begun = datetime.datetime.fromtimestamp(zero, datetime.timezone.utc)
     dials = {entry.dial.connection_id: entry.dial for entry in entries if entry.dial is not None}
     data = {
-        "begun": begun.isoformat(sep=" ", timespec="seconds"),
+        "begun": f"{begun:%Y-%m-%d %H:%M:%S} UTC",
         "connections": [_connection(dials[number]) for number in sorted(dials)],
         "entries": [_row(entry) for entry in entries],
     }
     # A script ends at "</", in a string too, and "<!--" begins something else in it.
-    script = json.dumps(data).replace("<", "\\u003c").replace(">", "\\u003e")
+    script = json_text(data).replace("<", "\\u003c").replace(">", "\\u003e")
     template = resources.files(__package__).joinpath("waterfall.html").read_text("utf-8")
     before, after = template.split(_DATA)
     return before + script + after
