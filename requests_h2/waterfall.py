@@ -97,11 +97,13 @@ def table_text(entries: Sequence[Entry]) -> str:
     the terminal's sake.
     """
     rows = [_COLUMNS, *map(_cells, entries)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
         cells = [
-            cell.ljust(width) if name in _ALIGNED_LEFT else cell.rjust(width)
+            cell + " " * (width - _width(cell))
+            if name in _ALIGNED_LEFT
+            else " " * (width - _width(cell)) + cell
             for name, cell, width in zip(_COLUMNS, row, widths, strict=True)
         ]
         lines.append("  ".join(cells).rstrip())
@@ -131,6 +133,18 @@ def _cells(entry: Entry) -> tuple[str, ...]:
         "; ".join(filter(None, remarks)),
     )
     return tuple("".join(filter(str.isprintable, cell)) for cell in cells)
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal: Chinese, say, takes two for each character, and accents none."""
+    if text.isascii():
+        return len(text)
+    import unicodedata  # late, because it is hardly ever needed
+
+    return sum(
+        0 if unicodedata.combining(each) else 1 + (unicodedata.east_asian_width(each) in "WF")
+        for each in text
+    )
 
 
 def _time(seconds: float | None) -> str:

@@ -146,3 +146,12 @@ def test_tables_hold_no_control_characters() -> None:
     table = table_text([entry(0, "/\x1b[31m\u202e"), entry(1, error="Error: \r\n\x07")])
     assert table.count("\n") == 3
     assert not re.search("[\x00-\x09\x0b-\x1f\u202e]", table)
+
+
+def test_tables_are_even_with_wide_characters() -> None:
+    wide = entry(0, "/\u4e2d\u6587")
+    narrow, accented = entry(1, "/abcd"), entry(2, "/e\u0301bcd")
+    assert len(wide.url) + 2 == len(narrow.url) == len(accented.url) - 1
+    lines = table_text([wide, narrow, accented]).splitlines()[1:]
+    behind = [line.partition("example/")[2].partition("200")[0] for line in lines]
+    assert behind == ["\u4e2d\u6587     ", "abcd     ", "e\u0301bcd     "]
