@@ -57,7 +57,7 @@ class ConnectionInfo(Dial):
     """
 
     http_version: str
-    """``"HTTP/2"``, ``"HTTP/1.1"`` or ``"HTTP/1.0"``."""
+    """``"HTTP/2"``, ``"HTTP/1.1"`` or ``"HTTP/1.0"``; empty, as vcrpy leaves it, when unknown."""
     engine: str | None
     """``"h2"`` or ``"nghttp2"``; ``None`` over HTTP/1.1."""
     stream_id: int | None

@@ -183,7 +183,8 @@ def _body_of(raw: HTTPResponse) -> Body:
                 body.remark = "closed before its end"
             type(response).release_conn(response)
 
-    if raw.closed:
+    # The second is one that a cache has put in the place of a 304: urllib3 has no end to tell of.
+    if raw.closed or raw._original_response is None:
         body.ended_at = time.monotonic()
     else:
         raw.release_conn = ended  # type: ignore[method-assign]
