@@ -23,7 +23,7 @@ from .exchange import Exchange, Observer, register_events, watched
 from .flow_control import STREAM_WINDOW, WindowManager
 from .fork import renew_in_children
 from .http1 import complement
-from .inspection import OpenConnection, Register
+from .inspection import OpenConnection, Register, version_of
 from .options import Options
 from .pool import HTTP2ConnectionPool, PingBody
 from .pool_classes import use_http2_pools
@@ -310,8 +310,7 @@ class HTTP2Adapter(HTTPAdapter):
                 if not hasattr(raw, "connection_info"):
                     # The pool knows more where HTTP/2 was on offer; this is urllib3's own.
                     conn = getattr(raw, "_connection", None)
-                    version = getattr(raw, "version_string", None)
-                    raw.connection_info = self._register.of_http1(conn, version or "")
+                    raw.connection_info = self._register.of_http1(conn, version_of(raw))
         return response
 
     def connections(self) -> list[OpenConnection]:

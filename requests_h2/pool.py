@@ -20,7 +20,7 @@ from .exceptions import FaultKind, HTTP2RequiredError, StreamFault, on_connectio
 from .exchange import note, observed
 from .fields import Headers, RequestTarget, asks_to_close
 from .fork import renew_in_children
-from .inspection import Register
+from .inspection import Register, version_of
 from .lease import Lease
 from .notes import Answered, Begun, Failed, Replayed, error_text
 from .options import Options
@@ -196,8 +196,7 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
             exchange.note(Failed(error_text(error)))
             raise
         fields = list(answer.headers.items())
-        # vcrpy's has no version.
-        exchange.note(Answered(answer.version_string or "", answer.status, fields))
+        exchange.note(Answered(version_of(answer), answer.status, fields))
         return answer
 
     def _try(
@@ -270,7 +269,7 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
         if holder is not None:
             conn.http1 = None  # the response gives it back
         answer.connection_info = self._register.of_http1(
-            http1, answer.version_string, time.monotonic() - begun_at, conn.replays
+            http1, version_of(answer), time.monotonic() - begun_at, conn.replays
         )
         return answer
 

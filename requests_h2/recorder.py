@@ -18,6 +18,7 @@ from .entries import Body, Entry, Sighting, redacted, without_credentials
 from .exchange import Exchange
 from .fields import SECRET_HEADERS
 from .har import har_text
+from .inspection import version_of
 from .notes import Answered, Failed, error_text
 from .response import HTTP2Response
 from .waterfall import page_text, table_text
@@ -163,7 +164,7 @@ class _Watch:
             self._sighting.body = Body(ended_at=time.monotonic())
         else:
             fields = list(raw.headers.items())
-            answer = Answered(raw.version_string, response.status_code, fields)
+            answer = Answered(version_of(raw), response.status_code, fields)
             if not isinstance(raw, HTTP2Response):
                 self._sighting.dial = getattr(raw, "connection_info", None)
                 self._sighting.body = _body_of(raw)
