@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import os
@@ -12,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 import requests
 from requests.adapters import DEFAULT_POOLBLOCK, DEFAULT_POOLSIZE, DEFAULT_RETRIES, HTTPAdapter
-from urllib3 import HTTPResponse, PoolManager, Retry
+from urllib3 import PoolManager, Retry
 from urllib3.exceptions import LocationParseError, LocationValueError
 
 from .coalescing import OpenConnections
@@ -22,7 +23,7 @@ from .exchange import Exchange, Observer, register_events, watched
 from .flow_control import STREAM_WINDOW, WindowManager
 from .fork import renew_in_children
 from .http1 import complement
-from .inspection import OpenConnection, Register
+from .inspection import OpenConnection, Register, version_of
 from .options import Options
 from .pool import HTTP2ConnectionPool, PingBody
 from .pool_classes import use_http2_pools
@@ -305,12 +306,13 @@ class HTTP2Adapter(HTTPAdapter):
                 limit = self._options.max_pushes
                 raw.pushes = Pushes(self, exchange, response, raw.reader, limit)
                 raw.pushes.surface()
-        elif isinstance(raw, HTTPResponse):
-            complement(raw)
-            if not hasattr(raw, "connection_info"):
-                # The pool knows more where HTTP/2 was on offer; this is urllib3's own.
-                info = self._register.of_http1(raw._connection, raw.version_string)
-                raw.connection_info = info  # type: ignore[attr-defined]
+        else:
+            with contextlib.suppress(AttributeError):  # what libraries put there may take none
+                complement(raw)
+                if not hasattr(raw, "connection_info"):
+                    # The pool knows more where HTTP/2 was on offer; this is urllib3's own.
+                    conn = getattr(raw, "_connection", None)
+                    raw.connection_info = self._register.of_http1(conn, version_of(raw))
         return response
 
     def connections(self) -> list[OpenConnection]:

@@ -32,6 +32,7 @@ from requests_h2 import __version__
 from .adapter import HTTP2Adapter
 from .engine.frames import setting_text
 from .exceptions import StreamFault
+from .inspection import version_of
 from .remedies import Finding, causes_of, of_complaint, of_error, of_name
 from .witness import Complaint, Witness, watched
 
@@ -220,7 +221,7 @@ def _of_url(url: Url) -> Finding:
 
 def _of_answer(response: requests.Response, took: float) -> Finding:
     status = response.status_code
-    text = f"{response.raw.version_string} {status} {responses.get(status, '')}".rstrip()
+    text = f"{version_of(response.raw)} {status} {responses.get(status, '')}".rstrip()
     onwards = ""
     if response.is_redirect:
         try:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from .inspection import Dial, Progress
@@ -360,6 +362,14 @@ def without_credentials(url: str) -> str:
     if "@" not in parts.netloc:
         return url
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def json_text(data: Any, indent: int | None = None) -> str:
+    """JSON that can be written as UTF-8. Lone surrogates, which strict parsers refuse, become
+    ``?``: a URL may have them, and an error that names a file.
+    """
+    text = json.dumps(data, indent=indent, ensure_ascii=False)
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _version(answer: Answered | None) -> str:

@@ -8,13 +8,12 @@ from __future__ import annotations
 import datetime
 import http.client
 import ipaddress
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
-from .entries import Entry, Phases, field_value, split_url, without_credentials
+from .entries import Entry, Phases, field_value, json_text, split_url, without_credentials
 from .notes import Fields
 
 _COOKIE_ATTRIBUTES = {"path": "path", "domain": "domain"}
@@ -33,7 +32,7 @@ def har_text(entries: Iterable[Entry], zero: float) -> str:
         "pages": [],
         "entries": [_entry(entry, zero) for entry in entries],
     }
-    return json.dumps({"log": log}, indent=1)
+    return json_text({"log": log}, indent=1)
 
 
 def _entry(entry: Entry, zero: float) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class ConnectionInfo(Dial):
     """
 
     http_version: str
-    """``"HTTP/2"``, ``"HTTP/1.1"`` or ``"HTTP/1.0"``."""
+    """``"HTTP/2"``, ``"HTTP/1.1"`` or ``"HTTP/1.0"``; empty, as vcrpy leaves it, when unknown."""
     engine: str | None
     """``"h2"`` or ``"nghttp2"``; ``None`` over HTTP/1.1."""
     stream_id: int | None
@@ -256,6 +256,14 @@ class Register:
         return sorted(filter(None, seen), key=lambda one: one.connection_id)
 
 
+def version_of(answer: Any) -> str:
+    """The HTTP version of a response, of urllib3's or of what a library has put in its place."""
+    # Over HTTP/1 urllib3's text is the version of the request.
+    known = _VERSIONS.get(getattr(answer, "version", None))
+    return known or getattr(answer, "version_string", None) or ""
+
+
+_VERSIONS: dict[int | None, str] = {10: "HTTP/1.0", 11: "HTTP/1.1"}
 _numbers = itertools.count(1)
 _UNKNOWN = Dial(0, "", None, None, None, None, None, None, None)
 

@@ -20,7 +20,7 @@ from .exceptions import FaultKind, HTTP2RequiredError, StreamFault, on_connectio
 from .exchange import note, observed
 from .fields import Headers, RequestTarget, asks_to_close
 from .fork import renew_in_children
-from .inspection import Register
+from .inspection import Register, version_of
 from .lease import Lease
 from .notes import Answered, Begun, Failed, Replayed, error_text
 from .options import Options
@@ -196,7 +196,7 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
             exchange.note(Failed(error_text(error)))
             raise
         fields = list(answer.headers.items())
-        exchange.note(Answered(answer.version_string, answer.status, fields))
+        exchange.note(Answered(version_of(answer), answer.status, fields))
         return answer
 
     def _try(
@@ -278,7 +278,7 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
         if holder is not None:
             lease.http1 = None  # the response gives it back
         answer.connection_info = self._register.of_http1(
-            http1, answer.version_string, time.monotonic() - begun_at, lease.replays
+            http1, version_of(answer), time.monotonic() - begun_at, lease.replays
         )
         return answer
 

@@ -18,6 +18,7 @@ from .entries import Body, Entry, Sighting, redacted, without_credentials
 from .exchange import Exchange
 from .fields import SECRET_HEADERS
 from .har import har_text
+from .inspection import version_of
 from .notes import Answered, Failed, error_text
 from .response import HTTP2Response
 from .waterfall import page_text, table_text
@@ -163,7 +164,7 @@ class _Watch:
             self._sighting.body = Body(ended_at=time.monotonic())
         else:
             fields = list(raw.headers.items())
-            answer = Answered(raw.version_string, response.status_code, fields)
+            answer = Answered(version_of(raw), response.status_code, fields)
             if not isinstance(raw, HTTP2Response):
                 self._sighting.dial = getattr(raw, "connection_info", None)
                 self._sighting.body = _body_of(raw)
@@ -183,7 +184,8 @@ def _body_of(raw: HTTPResponse) -> Body:
                 body.remark = "closed before its end"
             type(response).release_conn(response)
 
-    if raw.closed:
+    # The second is one that a cache has put in the place of a 304: urllib3 has no end to tell of.
+    if raw.closed or raw._original_response is None:
         body.ended_at = time.monotonic()
     else:
         raw.release_conn = ended  # type: ignore[method-assign]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Sequence
 from typing import Any
 
-from .entries import Entry, Phases, field_value, split_url
+from .entries import Entry, Phases, field_value, json_text, split_url
 from .inspection import Address, Dial
 
 _DATA = "/*DATA*/"  # where the template takes it
@@ -26,12 +25,12 @@ def page_text(entries: Sequence[Entry], zero: float) -> str:
     begun = datetime.datetime.fromtimestamp(zero, datetime.timezone.utc)
     dials = {entry.dial.connection_id: entry.dial for entry in entries if entry.dial is not None}
     data = {
-        "begun": begun.isoformat(sep=" ", timespec="seconds"),
+        "begun": f"{begun:%Y-%m-%d %H:%M:%S} UTC",
         "connections": [_connection(dials[number]) for number in sorted(dials)],
         "entries": [_row(entry) for entry in entries],
     }
     # A script ends at "</", in a string too, and "<!--" begins something else in it.
-    script = json.dumps(data).replace("<", "\\u003c").replace(">", "\\u003e")
+    script = json_text(data).replace("<", "\\u003c").replace(">", "\\u003e")
     template = resources.files(__package__).joinpath("waterfall.html").read_text("utf-8")
     before, after = template.split(_DATA)
     return before + script + after
@@ -98,11 +97,13 @@ def table_text(entries: Sequence[Entry]) -> str:
     the terminal's sake.
     """
     rows = [_COLUMNS, *map(_cells, entries)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
         cells = [
-            cell.ljust(width) if name in _ALIGNED_LEFT else cell.rjust(width)
+            cell + " " * (width - _width(cell))
+            if name in _ALIGNED_LEFT
+            else " " * (width - _width(cell)) + cell
             for name, cell, width in zip(_COLUMNS, row, widths, strict=True)
         ]
         lines.append("  ".join(cells).rstrip())
@@ -132,6 +133,18 @@ def _cells(entry: Entry) -> tuple[str, ...]:
         "; ".join(filter(None, remarks)),
     )
     return tuple("".join(filter(str.isprintable, cell)) for cell in cells)
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal: Chinese, say, takes two for each character, and accents none."""
+    if text.isascii():
+        return len(text)
+    import unicodedata  # late, because it is hardly ever needed
+
+    return sum(
+        0 if unicodedata.combining(each) else 1 + (unicodedata.east_asian_width(each) in "WF")
+        for each in text
+    )
 
 
 def _time(seconds: float | None) -> str:

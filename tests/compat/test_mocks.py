@@ -20,6 +20,8 @@ from vcr.errors import CannotOverwriteExistingCassetteException
 import requests_h2
 from requests_h2.exceptions import HTTP2RequiredError
 from tests.servers.support import TIMEOUT, sha256
+from tests.support.certs import Certificates
+from tests.support.har import checked
 from tests.support.servers import Document, Server
 
 from .conftest import Transport
@@ -178,6 +180,21 @@ def test_vcr(dress: Callable[..., Any], counted: str, tmp_path: Path) -> None:
         assert (response.text, response.played) == ("1", number)
     with pytest.raises(CannotOverwriteExistingCassetteException):
         play(dress(requests.Session()), counted + "-other", cassette)
+
+
+@old_vcr
+def test_vcr_inspected(server: Server, certs: Certificates, tmp_path: Path) -> None:
+    """vcrpy's responses are none of urllib3's and have no version."""
+    with requests.Session() as session:
+        requests_h2.mount(session)
+        for played in (False, True):
+            with vcr.use_cassette(str(tmp_path / "tape")), requests_h2.record(session) as recording:
+                response = session.get(f"{server.url}/1k", verify=certs.ca_path, timeout=TIMEOUT)
+            assert (response.raw.connection_info.peer_address is None) is played
+            assert response.raw.connection_info.http_version == ""
+            recording.save(tmp_path / "trace.har")
+            (entry,) = checked((tmp_path / "trace.har").read_text(encoding="utf-8"))
+            assert (entry["response"]["status"], entry["_finished"]) == (200, True)
 
 
 @old_vcr

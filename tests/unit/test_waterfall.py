@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from requests_h2.entries import Entry, Phases
+from requests_h2.har import har_text
 from requests_h2.inspection import Dial
 from requests_h2.waterfall import page_text, table_text
 from tests.support.farm import needed
@@ -122,6 +123,8 @@ def test_in_a_browser(chromium: str, tmp_path: Path) -> None:
     assert colours[0] == colours[2] != colours[1] == colours[3]
     assert "300 requests and pushes · 2 connections · 1.55 s" in shown
     assert "connection 2: host2.example:443, h2, TLSv1.3, dial 10.0 ms, handshake 20.0 ms" in shown
+    ticks = re.findall(r'"tick" style="left: ([\d.]+)%;">([\d.]+) s<', shown)
+    assert [text for _, text in ticks] == ["0", "1"]  # with room for each
     details = shown[shown.index('id="details"') :]
     assert "[2001:db8::1]:50000 → 192.0.2.1:443" in details
     assert html.escape(EVIL, quote=False) in details
@@ -131,7 +134,24 @@ def test_a_page_of_nothing() -> None:
     assert '"entries": []' in page_text([], 0.0)
 
 
+def test_lone_surrogates_are_written_as_something_else() -> None:
+    """Strict parsers of JSON, such as Rust's, refuse their escape sequences."""
+    broken = [entry(0, "/\ud800\u00e9\U0001f600", error="OSError: \udcff")]
+    for text in (page_text(broken, 0.0), har_text(broken, 0.0)):
+        assert "/?\u00e9\U0001f600" in text
+        assert "OSError: ?" in text
+
+
 def test_tables_hold_no_control_characters() -> None:
     table = table_text([entry(0, "/\x1b[31m\u202e"), entry(1, error="Error: \r\n\x07")])
     assert table.count("\n") == 3
     assert not re.search("[\x00-\x09\x0b-\x1f\u202e]", table)
+
+
+def test_tables_are_even_with_wide_characters() -> None:
+    wide = entry(0, "/\u4e2d\u6587")
+    narrow, accented = entry(1, "/abcd"), entry(2, "/e\u0301bcd")
+    assert len(wide.url) + 2 == len(narrow.url) == len(accented.url) - 1
+    lines = table_text([wide, narrow, accented]).splitlines()[1:]
+    behind = [line.partition("example/")[2].partition("200")[0] for line in lines]
+    assert behind == ["\u4e2d\u6587     ", "abcd     ", "e\u0301bcd     "]

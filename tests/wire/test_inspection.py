@@ -20,6 +20,7 @@ from requests_h2 import ConnectionInfo, GoAway, HTTP2Adapter, OpenConnection
 from tests.support.certs import Certificates
 from tests.support.forks import works_in_child
 from tests.support.peer import (
+    Http1Connection,
     MakeSession,
     PeerConnection,
     Request,
@@ -224,6 +225,19 @@ def test_over_http1_that_ends_with_the_response(session: requests.Session, peer:
     assert not second.reused
     assert second.connection_id > first.connection_id
     assert connections(session) == []
+
+
+def test_a_server_of_http_1_0(session: requests.Session, peer: StartPeer) -> None:
+    def script(conn: Http1Connection) -> None:
+        conn.next_request()
+        conn.send_raw(b"HTTP/1.0 200 OK\r\n\r\nold")
+        conn.close()
+
+    with requests_h2.record(session) as recording:
+        response = session.get(peer(script, alpn=None).url, timeout=WAIT)
+    assert response.content == b"old"
+    assert info(response).http_version == "HTTP/1.0"
+    assert [entry.http_version for entry in recording.entries] == ["HTTP/1.0"]
 
 
 def test_in_cleartext(

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
 import re
 import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3 import Retry
+from urllib3 import HTTPResponse, Retry
 
 import requests_h2
 from requests_h2 import HTTP2Adapter, Recording, record
@@ -429,6 +431,50 @@ def test_a_forwarding_proxy(
     assert entry.dial is not None
     assert entry.dial.peer_address == ("127.0.0.1", proxy.port)
     assert len(har(recording, tmp_path)) == 1
+
+
+@pytest.mark.parametrize("alpn", [["h2"], None])
+def test_a_response_that_a_cache_has_replaced(
+    engine: str, session: requests.Session, peer: StartPeer, alpn: Any
+) -> None:
+    """As CacheControl does it when the server answers 304."""
+
+    class Cache(HTTP2Adapter):
+        def build_response(self, req: Any, resp: Any) -> requests.Response:
+            resp.read()
+            resp.release_conn()
+            return super().build_response(
+                req, HTTPResponse(io.BytesIO(b"kept"), status=200, preload_content=False)
+            )
+
+    started = peer(serve(lambda request: (304, {}, b"")), alpn=alpn)
+    session.mount("https://", Cache(engine=engine))  # type: ignore[arg-type]
+    with record(session) as recording:
+        response = session.get(started.url, timeout=WAIT)
+    assert response.content == b"kept"
+    assert response.raw.connection_info.connection_id == 0
+    assert (only(recording).status, only(recording).finished) == (304, True)
+
+
+@pytest.mark.parametrize("raw", [None, object(), SimpleNamespace()])
+def test_a_response_that_is_not_urllib3s(
+    engine: str, session: requests.Session, peer: StartPeer, raw: Any
+) -> None:
+    """As vcrpy's; or what a test makes up."""
+
+    class Library(HTTP2Adapter):
+        def build_response(self, req: Any, resp: Any) -> requests.Response:
+            response: requests.Response = super().build_response(req, resp)
+            response.raw.close()
+            response.raw, response._content = raw, b""
+            return response
+
+    session.mount("https://", Library(engine=engine))  # type: ignore[arg-type]
+    with record(session) as recording:
+        session.get(peer(ordinary).url, stream=True, timeout=WAIT)
+    assert only(recording).finished
+    if isinstance(raw, SimpleNamespace):
+        assert raw.connection_info.connection_id == 0
 
 
 # -- pushes --------------------------------------------------------------------------------
