@@ -41,6 +41,11 @@ class Pushing:
         """Whether the server was told that it may push."""
         return self._engine.push_enabled
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there are pushes that nobody has claimed."""
+        return bool(self._promises)
+
     def glance(self) -> None:
         """Take what the socket holds, without waiting."""
         with self._pump.guard:

@@ -46,7 +46,7 @@ class StreamReader:
         self._method = method  # urllib3.util.response.is_response_to_head
         self._closed = False
         self.trailers_follow = False
-        """Whether :meth:`close` is not to end it: all of its Content-Length was read, its end not."""
+        """Whether :meth:`close` does nothing: the Content-Length was read, the end was not."""
         if stream.manager is not None:
             stream.manager.start(stream.expected)
         self.status = response.status

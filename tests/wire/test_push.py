@@ -526,6 +526,29 @@ def test_session_close_drops_unclaimed_pushes(pushing: Any, peer: StartPeer) -> 
     seen[0].cancel()
 
 
+def test_session_close_drops_the_pushes_of_retired_connections(
+    pushing: Any, peer: StartPeer
+) -> None:
+    """Nobody sends requests there any more; and there may be no new connection to look at it."""
+
+    def script(conn: PeerConnection) -> None:
+        request = conn.next_request()
+        conn.push_promise(request, 2, promised(started))
+        conn.goaway(1)
+        conn.respond(request)
+
+    started = peer([script, serve(lambda request: (200, {}, b""))])
+    session, seen = pushing(), []
+    session.hooks["push"] = lambda push, **kwargs: seen.append(push)
+    session.get(started.url, timeout=WAIT)
+    session.get(started.url, timeout=WAIT)
+    assert started.accepted == 2
+    session.close()
+    conn = started.connection(0)
+    assert conn.wait_for(RstStreamFrame, stream_id=2).error_code == CANCEL
+    conn.wait_eof()
+
+
 # -- get_pushes ----------------------------------------------------------------------------
 
 
