@@ -372,7 +372,10 @@ class Origin:
         self.drain("the server wants HTTP/1.1")
 
     def _forget(self, connection: Connection) -> None:
+        connection.pushing.expire()
         with self._dialled:
+            if connection in self._connections and connection.pushing.waiting:
+                return  # they may be claimed yet, and have to go in time or with the session
             for connections in (self._connections, self._borrowed):
                 if connection in connections:
                     connections.remove(connection)

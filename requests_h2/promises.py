@@ -43,7 +43,7 @@ class Authority:
 class Promise:
     """A promised stream and the request that it answers."""
 
-    __slots__ = ("claimed", "deadline", "parent", "request", "stream")
+    __slots__ = ("claimant", "deadline", "parent", "request", "stream")
 
     def __init__(
         self, stream: Stream, parent: Stream, request: PromisedRequest, deadline: Deadline
@@ -52,7 +52,12 @@ class Promise:
         self.parent = parent
         self.request = request
         self.deadline = deadline
-        self.claimed = False
+        self.claimant: object = None
+        """Stands for who has asked for the response; ``None`` for nobody."""
+
+    @property
+    def claimed(self) -> bool:
+        return self.claimant is not None
 
     def answers(self, fields: Sequence[Field]) -> bool:
         """Whether a request is the promised one, as far as the response does not matter."""
@@ -128,10 +133,11 @@ class Promises:
         self._unclaimed[stream.id] = promise
         parent.promises.append(promise)
 
-    def claim(self, promise: Promise) -> bool:
-        """Take a promise; false when another has, or it was dropped."""
+    def claim(self, promise: Promise, claimant: object) -> bool:
+        """Take a promise; false when it is taken already, or was dropped."""
         taken = self.drop(promise)
-        promise.claimed = promise.claimed or taken
+        if taken:
+            promise.claimant = claimant
         return taken
 
     def drop(self, promise: Promise) -> bool:

@@ -51,6 +51,7 @@ class PushedResponse:
         self._connection = connection
         self._promise = promise
         self._timeout = timeout
+        self._token = object()  # by which the promise knows its claimant, and keeps it not alive
         self._response: requests.Response | None = None
         self._cancelled = False
 
@@ -93,7 +94,7 @@ class PushedResponse:
             before or was claimed by another.
         """
         if self._response is None:
-            if not self._connection.pushing.claim(self._promise):
+            if not self._connection.pushing.claim(self._promise, self._token):
                 raise self._lost()
             self._response = self._wait(_seconds(timeout, self._timeout), stream)
         if not stream:
@@ -101,15 +102,20 @@ class PushedResponse:
         return self._response
 
     def cancel(self) -> None:
-        """Reset the stream with CANCEL. Nothing happens when it is over."""
-        self._cancelled = True
-        self._connection.pushing.claim(self._promise)
-        self._connection.close_stream(self._promise.stream)
+        """Reset the stream with CANCEL. Nothing happens when it is over or answers a request."""
+        if self._connection.pushing.claim(self._promise, self._token) or self._is_ours:
+            self._cancelled = True
+            self._connection.close_stream(self._promise.stream)
+
+    @property
+    def _is_ours(self) -> bool:
+        """Whether it was claimed here."""
+        return self._promise.claimant is self._token
 
     def _lost(self) -> requests.exceptions.ConnectionError:
         why = "claimed by another" if self.claimed else "dropped: nobody had claimed it in time"
-        if self._cancelled:
-            why = "cancelled"
+        if self._is_ours:
+            why = "cancelled" if self._cancelled else "given up: it had failed or not come in time"
         text = f"{self._promise.stream.origin}: the push of {self.path} was {why}"
         return requests.exceptions.ConnectionError(text, request=self.request)
 

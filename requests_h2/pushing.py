@@ -41,15 +41,20 @@ class Pushing:
         """Whether the server was told that it may push."""
         return self._engine.push_enabled
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there are pushes that nobody has claimed."""
+        return bool(self._promises)
+
     def glance(self) -> None:
         """Take what the socket holds, without waiting."""
         with self._pump.guard:
             self._pump.poll_locked()
 
-    def claim(self, promise: Promise) -> bool:
-        """Take a push; false when another has, or it timed out or was dropped."""
+    def claim(self, promise: Promise, claimant: object) -> bool:
+        """Take a push; false when somebody has, or it timed out or was dropped."""
         with self._pump.guard:
-            return self._promises.claim(promise)
+            return self._promises.claim(promise, claimant)
 
     def find(self, fields: Sequence[Field]) -> Promise | None:
         """Take an unclaimed push that is the answer to a request with these fields."""
@@ -60,7 +65,7 @@ class Pushing:
                 self._flush_locked()
             for promise in self._promises:
                 good = promise.stream.fault is None and promise.answers(fields)
-                if good and self._promises.claim(promise):
+                if good and self._promises.claim(promise, fields):
                     return promise
             return None
 

@@ -138,12 +138,14 @@ class HTTP2Response(FramewiseResponse):
             raise error.original from None
 
     def read1(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:
-        if self.pushes is not None:
-            return self._surfacing(super().read1, amt, decode_content)
         try:
+            if self.pushes is not None:
+                return self._surfacing(super().read1, amt, decode_content)
             return super().read1(amt, decode_content)
         except CallerError as error:
             raise error.original from None
+        finally:
+            self.reader.trailers_follow = False
 
     @property
     def _is_overheard(self) -> bool:
@@ -158,7 +160,10 @@ class HTTP2Response(FramewiseResponse):
         if read1 and self._is_overheard:
             assert self._fp is not None
             return self._fp.read(self.reader.ready(amt) or amt)
-        return super()._fp_read(amt, read1=read1)
+        data = super()._fp_read(amt, read1=read1)
+        # urllib3 closes its file after the last octet then. It knows nothing of trailers.
+        self.reader.trailers_follow = read1 and self.length_remaining == len(data) > 0
+        return data
 
     def _read_frame(self, limit: int | None) -> bytes | None:
         self._surface_pushes()

@@ -45,6 +45,8 @@ class StreamReader:
         self._timeout = timeout
         self._method = method  # urllib3.util.response.is_response_to_head
         self._closed = False
+        self.trailers_follow = False
+        """Whether :meth:`close` does nothing: the Content-Length was read, the end was not."""
         if stream.manager is not None:
             stream.manager.start(stream.expected)
         self.status = response.status
@@ -170,7 +172,7 @@ class StreamReader:
 
     def close(self) -> None:
         """End the exchange; RST_STREAM(CANCEL) when it is not complete. Never raises."""
-        if not self._closed:
+        if not self._closed and not self.trailers_follow:
             self._closed = True
             self._connection.close_stream(self._stream)
 

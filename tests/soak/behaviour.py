@@ -79,6 +79,14 @@ class Exchange:
     def bodiless(self) -> bool:
         return self.stream.method == "HEAD"
 
+    def promise(self) -> None:
+        """A push, if the client wants any, whose response comes when it comes."""
+        pushed = self.conn.promise(self.stream, self.rng.choice((0, 300, 70_000)))
+        if pushed is not None:
+            self.note("push")
+            exchange = Exchange(self.conn, pushed, random.Random(pushed.nonce))
+            pushed.task = self.conn.run(_serve_push(exchange))
+
     async def send_body(self, most: int = 16_384, padded: bool = False, end: bool = True) -> None:
         body = content.response_body(self.stream.nonce, self.size)
         await self.conn.body(self.stream, body, end=end, most=most, padded=padded)
@@ -139,6 +147,23 @@ async def trailers(it: Exchange) -> None:
     await it.send_body(end=False)
     it.ledger.finish(it.stream.attempt)
     it.conn.headers(it.stream, [("x-end", it.stream.nonce)], end=True)
+
+
+async def push(it: Exchange) -> None:
+    await it.upload()
+    it.promise()
+    it.head()
+    it.promise()  # unless that was all of the answer
+    if not it.bodiless:
+        await it.send_body()
+
+
+async def _serve_push(it: Exchange) -> None:
+    await it.sleep(0.1)
+    if it.rng.random() < 0.1:
+        return it.conn.reset(it.stream, it.rng.choice(_RESET_CODES))
+    it.head()
+    return await it.send_body()
 
 
 async def duplex(it: Exchange) -> None:
@@ -318,6 +343,7 @@ _TABLE: dict[Callable[[Exchange], Awaitable[None]], float] = {
     padded: 40,
     informational: 40,
     trailers: 40,
+    push: 60,
     duplex: 50,
     reject: 50,
     refuse: 8,

@@ -20,3 +20,8 @@ def response_body(nonce: str, size: int) -> bytes:
 
 def request_body(nonce: str, size: int) -> bytes:
     return hashlib.shake_128(f"request {nonce}".encode()).digest(size)
+
+
+def pushes(seed: int) -> bool:
+    """Whether the adapter lets the peer push: with every other seed."""
+    return seed % 2 == 0

@@ -15,6 +15,8 @@ from typing import Any
 
 import requests
 
+import requests_h2
+
 from . import content
 
 #: Far longer than anything the peer does to a request that asks it to be patient, on any machine.
@@ -158,7 +160,7 @@ class Worker:
         if response.headers.get(content.NONCE) != job.nonce:
             raise Wrong(f"fields of another request: {response.headers}")
         if job.reading == "content":
-            return _check(job, response, response.content)
+            return _check(job, response, response.content) and _take_pushes(job, response)
         if job.reading == "dropped":
             return False
         if job.reading == "dropped in a cycle":
@@ -178,7 +180,28 @@ class Worker:
                     if got != expected:
                         raise Wrong("the beginning of another body")
                     return False
-            return _check(job, response, bytes(got))
+            return _check(job, response, bytes(got)) and _take_pushes(job, response)
+
+
+def _take_pushes(job: Job, response: requests.Response) -> bool:
+    """Read, cancel or leave what was pushed; true when it is what it was to be."""
+    for push in requests_h2.get_pushes(response):
+        nonce, size = str(push.headers[content.NONCE]), int(push.headers[content.SIZE])
+        if not nonce.startswith(f"{job.nonce}.push"):
+            raise Wrong(f"the push {nonce}")
+        what = random.Random(nonce).choice(("content", "stream", "cancel", "leave"))
+        if what == "cancel":
+            push.cancel()
+        elif what != "leave":
+            try:
+                body = push.response(timeout=LONG, stream=what == "stream").content
+            except DOCUMENTED as error:
+                if "timed out" in str(error):
+                    raise Wrong(f"the push {nonce} does not come") from error
+                continue  # reset, lost, or dropped because its time was over
+            if body != content.response_body(nonce, size):
+                raise Wrong(f"{len(body)} octets of another body; the push has {size}")
+    return True
 
 
 def _body(job: Job) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 
 from hyperframe.frame import ExtensionFrame
 
+from . import content
 from .behaviour import Exchange
 from .ledger import Ledger
 from .peer_connection import (
@@ -51,6 +52,7 @@ class Peer:
     def __init__(self, context: ssl.SSLContext, seed: str) -> None:
         self.context = context
         self.seed = seed
+        self.pushes = content.pushes(int(seed))
         self.rng = random.Random(f"{seed}/connections")
         self.ledger = Ledger()
         self.calm = False

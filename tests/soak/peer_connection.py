@@ -22,6 +22,7 @@ from hyperframe.frame import (
     GoAwayFrame,
     HeadersFrame,
     PingFrame,
+    PushPromiseFrame,
     RstStreamFrame,
     SettingsFrame,
     WindowUpdateFrame,
@@ -80,6 +81,8 @@ class PeerConnection(Wire):
         self._buffer = bytearray()
         self._preface = False
         self.last_id = 0
+        self.promised_id = 0
+        self.may_push = False
         self._block: tuple[int, bytes, bool] | None = None
         self._decoder, self._encoder = Decoder(), Encoder()
         self.settings = {
@@ -115,7 +118,8 @@ class PeerConnection(Wire):
         self.record.goaway_code = code
         debug = self.rng.choice((b"", b"soak", self.rng.randbytes(40)))
         self.send_frame(GoAwayFrame(0, last_stream_id=last, error_code=code, additional_data=debug))
-        for stream in [s for s in self.streams.values() if s.id > last]:
+        # It says nothing about pushes.
+        for stream in [s for s in self.streams.values() if s.id % 2 and s.id > last]:
             if stream.attempt.answered:
                 stream.attempt.fault = "GOAWAY after the answer began"
             self.forget(stream)
@@ -143,6 +147,23 @@ class PeerConnection(Wire):
         self.send(frame.serialize() + (more.serialize() if split else b""))
         if end:
             self.ended_here(stream)
+
+    def promise(self, parent: Stream, size: int) -> Stream | None:
+        """PUSH_PROMISE; the stream to be answered, ``None`` when its parent is over."""
+        if not self.may_push or parent.id not in self.streams:
+            return None
+        self.promised_id += 2
+        nonce = f"{parent.nonce}.push{self.promised_id}"
+        target = {":scheme": "https", ":authority": parent.fields[":authority"]}
+        fields = {":method": "GET", **target, ":path": f"/{nonce}"}
+        fields |= {content.NONCE: nonce, content.SIZE: str(size)}
+        attempt = Attempt(self.record, self.promised_id, "GET", False, True, proven=True)
+        pushed = self.streams[self.promised_id] = Stream(self.promised_id, fields, attempt)
+        pushed.request_ended = True
+        pushed.send_window = self._client_initial_window
+        block = self._encoder.encode(fields)
+        self.send_frame(PushPromiseFrame(parent.id, pushed.id, block, flags=["END_HEADERS"]))
+        return pushed
 
     async def body(
         self, stream: Stream, data: bytes, *, end: bool, most: int = 16_384, padded: bool = False
@@ -247,7 +268,7 @@ class PeerConnection(Wire):
         elif isinstance(frame, WindowUpdateFrame):
             self._window_update(frame)
         elif isinstance(frame, RstStreamFrame):
-            if frame.stream_id > self.last_id:
+            if frame.stream_id > (self.last_id if frame.stream_id % 2 else self.promised_id):
                 self._violation(f"RST_STREAM on idle stream {frame.stream_id}")
             if (stream := self.streams.get(frame.stream_id)) is not None:
                 self.ledger.counts["resets by the client"] += 1
@@ -292,8 +313,9 @@ class PeerConnection(Wire):
         stream.request_ended = end
         stream.send_window = self._client_initial_window
         stream.receive_window = self.settings[INITIAL_WINDOW]
-        if len(self.streams) > self.settings[MAX_STREAMS]:
-            self._violation(f"{len(self.streams)} streams of {self.settings[MAX_STREAMS]}")
+        requests = sum(each % 2 for each in self.streams)
+        if requests > self.settings[MAX_STREAMS]:
+            self._violation(f"{requests} streams of {self.settings[MAX_STREAMS]}")
         stream.task = self.run(self.peer.serve(self, stream, number))
 
     def _data(self, frame: DataFrame, size: int) -> None:
@@ -340,8 +362,9 @@ class PeerConnection(Wire):
     def _settings(self, frame: SettingsFrame) -> None:
         if "ACK" not in frame.flags:
             self._client_initial_window = frame.settings.get(INITIAL_WINDOW, _DEFAULT_WINDOW)
-            if frame.settings.get(ENABLE_PUSH) != 0:
-                self._violation("push is not disabled")
+            self.may_push = frame.settings.get(ENABLE_PUSH) == 1
+            if self.may_push != self.peer.pushes:
+                self._violation("push is not what the adapter was told")
             self.send_frame(SettingsFrame(0, flags=["ACK"]))
             return
         if not self._unacknowledged:

@@ -28,6 +28,7 @@ _LOOK = 0.25  # seconds between two looks at everything
 _GROWTH = 24 << 20
 _MIN_REQUESTS = 50
 _LOG_LINES = 6000
+_PUSH_TIMEOUT = 3.0  # seconds; those of dropped responses are to be gone when the load is over
 
 
 class RecentLog(logging.Handler):
@@ -128,7 +129,12 @@ class Soak:
         return workers
 
     def _adapter(self) -> HTTP2Adapter:
-        return HTTP2Adapter(pool_maxsize=self.pool_maxsize, engine=self.engine)
+        return HTTP2Adapter(
+            pool_maxsize=self.pool_maxsize,
+            engine=self.engine,
+            enable_push=content.pushes(self.seed),
+            push_timeout=_PUSH_TIMEOUT,
+        )
 
     def _watch(self, workers: list[Worker]) -> None:
         end = time.monotonic() + self.seconds

@@ -471,6 +471,8 @@ def test_a_push_that_never_comes(pushing: Any, peer: StartPeer) -> None:
     with pytest.raises(requests.ReadTimeout, match=text):
         seen[0].response(timeout=0.05)
     started.connection().wait_for(RstStreamFrame, stream_id=2)
+    with pytest.raises(requests.ConnectionError, match="given up: it had failed or not come in"):
+        seen[0].response()
 
 
 def test_a_push_of_head(pushing: Any, peer: StartPeer) -> None:
@@ -522,6 +524,29 @@ def test_session_close_drops_unclaimed_pushes(pushing: Any, peer: StartPeer) -> 
     with pytest.raises(requests.ConnectionError, match="dropped"):
         seen[0].response(timeout=WAIT)
     seen[0].cancel()
+
+
+def test_session_close_drops_the_pushes_of_retired_connections(
+    pushing: Any, peer: StartPeer
+) -> None:
+    """Nobody sends requests there any more; and there may be no new connection to look at it."""
+
+    def script(conn: PeerConnection) -> None:
+        request = conn.next_request()
+        conn.push_promise(request, 2, promised(started))
+        conn.goaway(1)
+        conn.respond(request)
+
+    started = peer([script, serve(lambda request: (200, {}, b""))])
+    session, seen = pushing(), []
+    session.hooks["push"] = lambda push, **kwargs: seen.append(push)
+    session.get(started.url, timeout=WAIT)
+    session.get(started.url, timeout=WAIT)
+    assert started.accepted == 2
+    session.close()
+    conn = started.connection(0)
+    assert conn.wait_for(RstStreamFrame, stream_id=2).error_code == CANCEL
+    conn.wait_eof()
 
 
 # -- get_pushes ----------------------------------------------------------------------------
@@ -651,6 +676,28 @@ def test_only_what_was_promised_is_adopted(
     data = change.get("data")
     response = session.request(method, url, headers=headers, data=data, timeout=WAIT)
     assert response.content == b"asked for"
+
+
+def test_cancelling_what_was_adopted_takes_it_from_nobody(pushing: Any, peer: StartPeer) -> None:
+    def script(conn: PeerConnection) -> None:
+        request = conn.next_request()
+        promise = conn.push_promise(request, 2, promised(started))
+        conn.respond(request)
+        conn.send_headers(promise, 200)
+        assert cancelled.wait(WAIT)
+        conn.send_data(promise, b"pushed", end_stream=True)
+
+    started, cancelled = peer(script), threading.Event()
+    session = pushing(adopt_pushes=True)
+    page = session.get(started.url, timeout=WAIT)
+    response = session.get(started.url + "/pushed", stream=True, timeout=WAIT)
+    (push,) = requests_h2.get_pushes(page)
+    assert push.claimed
+    push.cancel()
+    cancelled.set()
+    assert response.content == b"pushed"
+    with pytest.raises(requests.ConnectionError, match="was claimed by another"):
+        push.response()
 
 
 def test_a_push_that_waited_too_long_is_not_adopted(pushing: Any, peer: StartPeer) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -50,6 +50,41 @@ def test_response_trailers_are_there_after_the_body(
     assert response.headers["x-name"] == "header"
     assert not response.cookies
     assert not session.cookies
+
+
+@pytest.mark.parametrize("way", ["content", "pushes", "pieces", "sized pieces", "read1", "frames"])
+def test_response_trailers_that_come_after_the_last_octet(
+    make_session: MakeSession, peer: StartPeer, way: str
+) -> None:
+    """Content-Length tells the end of the content, not of the response."""
+
+    def script(conn: PeerConnection) -> None:
+        request = conn.next_request()
+        conn.send_headers(request, 200, {"content-length": "8"})
+        conn.send_data(request, b"the ")
+        conn.send_data(request, b"body")
+        if way in ("pieces", "read1", "frames"):
+            assert received.wait(WAIT)
+        conn.send_trailers(request, {"x-end": "1"})
+        conn.linger()
+
+    received = threading.Event()
+    ways: dict[str, Callable[[requests.Response], Iterable[bytes]]] = {
+        "pieces": lambda response: response.iter_content(None),
+        "sized pieces": lambda response: response.iter_content(3),
+        "read1": lambda response: iter(response.raw.read1, b""),
+        "frames": lambda response: response.raw.read_chunked(),
+    }
+    session = make_session(enable_push=way == "pushes")
+    response = session.get(peer(script).url, stream=way in ways, timeout=WAIT)
+    got = b""
+    for piece in ways[way](response) if way in ways else [response.content]:
+        got += piece
+        if len(got) == 8:
+            received.set()
+    assert got == b"the body"
+    assert response.raw.trailers == {"x-end": "1"}
+    assert response.raw.closed
 
 
 # -- request trailers ----------------------------------------------------------------------
