@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import os
@@ -23,7 +22,7 @@ from .exchange import Exchange, Observer, register_events, watched
 from .flow_control import STREAM_WINDOW, WindowManager
 from .fork import renew_in_children
 from .http1 import complement
-from .inspection import OpenConnection, Register, version_of
+from .inspection import OpenConnection, Register
 from .options import Options
 from .pool import HTTP2ConnectionPool, PingBody
 from .pool_classes import use_http2_pools
@@ -307,12 +306,7 @@ class HTTP2Adapter(HTTPAdapter):
                 raw.pushes = Pushes(self, exchange, response, raw.reader, limit)
                 raw.pushes.surface()
         else:
-            with contextlib.suppress(AttributeError):  # what libraries put there may take none
-                complement(raw)
-                if not hasattr(raw, "connection_info"):
-                    # The pool knows more where HTTP/2 was on offer; this is urllib3's own.
-                    conn = getattr(raw, "_connection", None)
-                    raw.connection_info = self._register.of_http1(conn, version_of(raw))
+            complement(raw, self._register)
         return response
 
     def connections(self) -> list[OpenConnection]:
