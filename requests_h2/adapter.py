@@ -27,6 +27,7 @@ from .options import Options
 from .pool import HTTP2ConnectionPool, PingBody
 from .pool_classes import use_http2_pools
 from .proxy_settings import (
+    check_manager,
     is_http,
     keep_password_back,
     no_prior_knowledge_through,
@@ -194,10 +195,7 @@ class HTTP2Adapter(HTTPAdapter):
     def poolmanager(self, manager: PoolManager) -> None:
         if self._given_ssl_context is not None:
             manager.connection_pool_kw.setdefault("ssl_context", self._given_ssl_context)
-        # Of SOCKS urllib3's own field tells nothing.
-        proxy = manager.proxy or getattr(manager, "proxy_url", None)
-        if self._options.uds is not None and proxy is not None:
-            raise ValueError(f"uds={self._options.uds!r} and a ProxyManager exclude each other")
+        check_manager(manager, self._options.uds)
         self._use_http2_pools(manager, OpenConnections() if self._options.coalesce else None)
         vars(self)["poolmanager"] = manager
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import requests
 from requests.exceptions import InvalidProxyURL, ProxyError
 from requests.utils import get_environ_proxies, select_proxy
+from urllib3 import PoolManager
 
 
 def without_environment(url: str, proxies: dict[str, str] | None) -> dict[str, str] | None:
@@ -28,6 +29,13 @@ def keep_password_back(request: requests.PreparedRequest, proxies: dict[str, str
     """
     if proxies and is_http(request) and select_proxy(request.url or "", proxies):
         request.headers.pop("Proxy-Authorization", None)
+
+
+def check_manager(manager: PoolManager, uds: str | None) -> None:
+    """:raises ValueError: when its connections are to go through a proxy and to a socket."""
+    proxy = manager.proxy or getattr(manager, "proxy_url", None)  # SOCKS has the second only
+    if uds is not None and proxy is not None:
+        raise ValueError(f"uds={uds!r} and a ProxyManager exclude each other")
 
 
 def is_http(request: requests.PreparedRequest) -> bool:
