@@ -303,14 +303,12 @@ class HTTP2Adapter(HTTPAdapter):
         if isinstance(raw, HTTP2Response):
             raw.wanted_whole = not exchange.streamed
             if raw.reader.connection.pushing.allowed:
-                limit = self._options.max_pushes
-                raw.pushes = Pushes(self, exchange, response, raw.reader, limit)
+                raw.pushes = Pushes(self, exchange, response, self._options.max_pushes)
                 raw.pushes.surface()
         else:
             with contextlib.suppress(AttributeError):  # what libraries put there may take none
                 complement(raw)
-                if not hasattr(raw, "connection_info"):
-                    # The pool knows more where HTTP/2 was on offer; this is urllib3's own.
+                if not hasattr(raw, "connection_info"):  # as the pool sets where it offers HTTP/2
                     conn = getattr(raw, "_connection", None)
                     raw.connection_info = self._register.of_http1(conn, version_of(raw))
         return response
