@@ -300,8 +300,7 @@ class HTTP2Adapter(HTTPAdapter):
         if isinstance(raw, HTTP2Response):
             raw.wanted_whole = not exchange.streamed
             if raw.reader.connection.pushing.allowed:
-                limit = self._options.max_pushes
-                raw.pushes = Pushes(self, exchange, response, raw.reader, limit)
+                raw.pushes = Pushes(self, exchange, response, self._options.max_pushes)
                 raw.pushes.surface()
         else:
             complement(raw, self._register)

@@ -173,14 +173,13 @@ class Pushes:
         adapter: HTTPAdapter,
         exchange: Exchange,
         response: requests.Response,
-        reader: StreamReader,
         limit: int,
     ) -> None:
         self._adapter = adapter
         self._exchange = exchange
         # Weak: a response that is dropped must give up its stream at once.
         self._response = weakref.ref(response)
-        self._reader = reader
+        self._reader: StreamReader = response.raw.reader
         # A hook may have had thousands, with all their bodies, of a response that never ends.
         self._listed: deque[PushedResponse] = deque(maxlen=limit)
 

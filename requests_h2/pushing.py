@@ -10,7 +10,7 @@ from .fields import Field
 from .promises import Promise, Promises
 from .pump import Pump
 from .stream import Stream
-from .stream_table import StreamTable
+from .stream_table import State, StreamTable
 
 
 class Pushing:
@@ -43,8 +43,8 @@ class Pushing:
 
     @property
     def waiting(self) -> bool:
-        """Whether there are pushes that nobody has claimed."""
-        return bool(self._promises)
+        """Whether there are pushes that nobody has claimed, or may be."""
+        return bool(self._promises) or (self.allowed and self._table.state is not State.CLOSED)
 
     def glance(self) -> None:
         """Take what the socket holds, without waiting."""

@@ -526,23 +526,38 @@ def test_session_close_drops_unclaimed_pushes(pushing: Any, peer: StartPeer) -> 
     seen[0].cancel()
 
 
+@pytest.mark.parametrize("late", [False, True])
 def test_session_close_drops_the_pushes_of_retired_connections(
-    pushing: Any, peer: StartPeer
+    pushing: Any, peer: StartPeer, late: bool
 ) -> None:
-    """Nobody sends requests there any more; and there may be no new connection to look at it."""
+    """Nobody sends requests there any more; and there may be no new connection to look at it.
+
+    :param late: whether the promise comes after the connection was found to be retired.
+    """
 
     def script(conn: PeerConnection) -> None:
         request = conn.next_request()
-        conn.push_promise(request, 2, promised(started))
+        conn.send_headers(request, 200)
+        if not late:
+            conn.push_promise(request, 2, promised(started))
         conn.goaway(1)
-        conn.respond(request)
+        conn.channel.wait_until_delivered()
+        retired.set()
+        assert go_on.wait(WAIT)
+        if late:
+            conn.push_promise(request, 2, promised(started))
+        conn.send_data(request, b"body", end_stream=True)
 
+    retired, go_on = threading.Event(), threading.Event()
     started = peer([script, serve(lambda request: (200, {}, b""))])
     session, seen = pushing(), []
     session.hooks["push"] = lambda push, **kwargs: seen.append(push)
-    session.get(started.url, timeout=WAIT)
+    response = session.get(started.url, stream=True, timeout=WAIT)
+    assert retired.wait(WAIT)
     session.get(started.url, timeout=WAIT)
     assert started.accepted == 2
+    go_on.set()
+    assert response.content == b"body"
     session.close()
     conn = started.connection(0)
     assert conn.wait_for(RstStreamFrame, stream_id=2).error_code == CANCEL
