@@ -340,6 +340,7 @@ def test_proxies(session: requests.Session, peer: StartPeer, make_proxy: Any) ->
     assert (proxy.accepted, started.accepted) == (2, 3), "the direct ones share"
 
 
+@pytest.mark.extra("socks")
 def test_socks(session: requests.Session, peer: StartPeer, make_socks: Any) -> None:
     started, socks = peer(ordinary), make_socks()
     for host in ("127.0.0.1", "localhost"):
