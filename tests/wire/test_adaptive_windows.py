@@ -48,6 +48,16 @@ def fill(conn: PeerConnection) -> int:
     return size
 
 
+def fill_beside(session: requests.Session, started: Peer, stream_id: int) -> int:
+    """:func:`fill`, while another exchange has the client take in what comes."""
+    conn: PeerConnection = started.connection()
+    other = start(session, started, "/", stream_id=stream_id)
+    size = fill(conn)
+    conn.respond(stream_id, 204)
+    assert other.result(WAIT).status_code == 204
+    return size
+
+
 def read_all(response: requests.Response) -> int:
     return sum(len(chunk) for chunk in response.iter_content(65_536))
 
@@ -131,11 +141,9 @@ def test_a_reader_that_stops_stops_the_peer(session: requests.Session, peer: Sta
     reader = background(lambda: response.raw.read(2 * FIRST))
     sent = fill(conn)
     conn.wait_for(WindowUpdateFrame, lambda frame: conn.window_of(1) > 4 * MIB - BATCH, stream_id=1)
-    sent += fill(conn)
+    sent += fill_beside(session, started, 3)
     assert len(reader.result(WAIT)) == 2 * FIRST
-    fence(session, started, 3)
-    sent += fill(conn)
-    fence(session, started, 5)
+    sent += fill_beside(session, started, 5)
     assert conn.window_of(1) == 0
     assert 4 * MIB - BATCH < sent - 2 * FIRST <= 4 * MIB
     bystander = start(session, started, "/", stream_id=7)
