@@ -567,14 +567,23 @@ def test_007_the_leader_is_interrupted(
 ) -> None:
     if threading.current_thread() is not threading.main_thread():
         pytest.skip("signals reach the main thread only")
-    started = _stalled_then_good(peer, certs)
+    hello, go = threading.Event(), threading.Event()
+    go.set()
+
+    def stall(conn: Http1Connection) -> None:
+        conn.channel.receive()  # before its ClientHello, a socket of ssl's may not be ours to close
+        hello.set()
+        hold(conn)
+
+    good = late_tls(certs.server_context(ALPN_BOTH), go, serve(answer))
+    started: Peer = peer([stall, good], tls=False)
     url = f"https://127.0.0.1:{started.port}"
 
     def interrupt(*args: Any) -> None:
         raise KeyboardInterrupt
 
     def follow() -> bytes:
-        started.connection()
+        assert hello.wait(WAIT)
         return session.get(url, timeout=WAIT).content
 
     def kill() -> None:
