@@ -50,9 +50,13 @@ def _entry(entry: Entry, zero: float) -> dict[str, Any]:
         "_replays": entry.replays,
     }
     if entry.dial is not None:
-        made["connection"] = str(entry.dial.connection_id)
-        if address := _ip_address(entry.dial.peer_address):
-            made["serverIPAddress"] = address
+        made["_connectionId"] = str(entry.dial.connection_id)
+        address = entry.dial.peer_address
+        if isinstance(address, tuple):
+            # Browsers write the server's port here, and show it behind the address.
+            made["connection"] = str(address[1])
+            if host := _ip_address(address[0]):
+                made["serverIPAddress"] = host
     if entry.stream_id is not None:
         made["_streamId"] = entry.stream_id
         made["_bytesSent"], made["_bytesReceived"] = entry.bytes_sent, entry.bytes_received
@@ -119,12 +123,10 @@ def _milliseconds(seconds: float) -> float:
     return round(seconds * 1000, 3)
 
 
-def _ip_address(address: Any) -> str:
+def _ip_address(host: str) -> str:
     """Without a zone; empty for what is none."""
-    if not isinstance(address, tuple):
-        return ""
     try:
-        return str(ipaddress.ip_address(str(address[0]).partition("%")[0]))
+        return str(ipaddress.ip_address(host.partition("%")[0]))
     except ValueError:
         return ""
 

@@ -174,14 +174,22 @@ class _Watch:
 def _body_of(raw: HTTPResponse) -> Body:
     """Told by urllib3, which lets go of the connection when the body is at its end."""
     body, weak = Body(), weakref.ref(raw)  # weak, because it is kept by the response itself
+    in_chunks = 0  # octets
+
+    def handle_chunk(amount: int | None) -> bytes:
+        nonlocal in_chunks
+        response = weak()
+        assert response is not None  # it is its caller
+        chunk = type(response)._handle_chunk(response, amount)
+        in_chunks += len(chunk)
+        return chunk
 
     def ended() -> None:
         body.ended_at = body.ended_at or time.monotonic()
         if (response := weak()) is not None:
-            body.received = response.tell()  # counted after the first call
-            # What http.client has not read of a Content-Length.
-            if getattr(response._fp, "length", None):
-                body.remark = "closed before its end"
+            # tell() counts after the first call, and leaves chunks out.
+            body.received = response.tell() + in_chunks
+            body.remark = "closed before its end" if _is_cut_off(response, in_chunks > 0) else ""
             type(response).release_conn(response)
 
     # The second is one that a cache has put in the place of a 304: urllib3 has no end to tell of.
@@ -189,7 +197,21 @@ def _body_of(raw: HTTPResponse) -> Body:
         body.ended_at = time.monotonic()
     else:
         raw.release_conn = ended  # type: ignore[method-assign]
+        if raw.chunked:
+            raw._handle_chunk = handle_chunk  # type: ignore[method-assign,assignment]
     return body
+
+
+def _is_cut_off(raw: HTTPResponse, by_chunks: bool) -> bool:
+    """Whether the end of a body was not reached, as far as what was read of it tells.
+
+    :param by_chunks: whether urllib3 itself has read chunks, and not http.client.
+    """
+    if by_chunks:
+        return raw.chunk_left != 0  # the last chunk has no octets
+    # What http.client has not read of a Content-Length, or where it is among chunks.
+    left = getattr(raw._fp, "chunk_left" if raw.chunked else "length", None)
+    return left is not None and (raw.chunked or left > 0)
 
 
 def _body_size(request: requests.PreparedRequest) -> int | None:

@@ -373,9 +373,65 @@ def test_over_http1(session: requests.Session, peer: StartPeer, tmp_path: Path) 
     assert (first.stream_id, first.bytes_sent, first.bytes_received) == (None, None, None)
     assert second.response_size == len(response.content)
     assert (second.finished, second.remark) == (True, "")
-    assert [entry["connection"] for entry in har(recording, tmp_path)] == [
+    assert [entry["_connectionId"] for entry in har(recording, tmp_path)] == [
         str(first.dial.connection_id)
     ] * 2
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n5\r\nfive.\r\n"
+
+
+def chunked(conn: Http1Connection) -> None:
+    conn.next_request()
+    conn.send_raw(CHUNKED + b"0\r\n\r\n")
+    conn.linger()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_chunks_over_http1(
+    session: requests.Session, peer: StartPeer, tmp_path: Path, stream: bool
+) -> None:
+    started = peer(chunked, alpn=None)
+    with record(session) as recording:
+        response = session.get(started.url, stream=stream, timeout=WAIT)
+        # What requests reads chunk by chunk urllib3 leaves to http.client when it is asked.
+        assert (response.raw.read() if stream else response.content) == b"fourfive."
+        response.close()
+    entry = only(recording)
+    assert (entry.response_size, entry.finished, entry.remark) == (9, True, "")
+    (archived,) = har(recording, tmp_path)
+    assert archived["response"]["bodySize"] == archived["response"]["content"]["size"] == 9
+
+
+@pytest.mark.parametrize("way", ["iter_content", "read"])
+def test_chunks_over_http1_that_are_not_all_read(
+    session: requests.Session, peer: StartPeer, way: str
+) -> None:
+    started = peer(chunked, alpn=None)
+    with (
+        record(session) as recording,
+        session.get(started.url, stream=True, timeout=WAIT) as response,
+    ):
+        first = response.raw.read(4) if way == "read" else next(response.iter_content(4))
+        assert first == b"four"
+    entry = only(recording)
+    assert (entry.response_size, entry.finished) == (4, True)
+    assert entry.remark == "closed before its end"
+
+
+def test_chunks_over_http1_that_end_too_early(session: requests.Session, peer: StartPeer) -> None:
+    def script(conn: Http1Connection) -> None:
+        conn.next_request()
+        conn.send_raw(CHUNKED)
+        conn.cut()
+        conn.linger()
+
+    started = peer(script, alpn=None)
+    with record(session) as recording, pytest.raises(requests.exceptions.ChunkedEncodingError):
+        session.get(started.url, timeout=WAIT)
+    entry = only(recording)
+    assert (entry.response_size, entry.finished) == (9, True)
+    assert entry.remark == "closed before its end"
 
 
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
@@ -704,7 +760,8 @@ def test_others_can_be_named(session: requests.Session, peer: StartPeer, tmp_pat
 def test_the_archive(session: requests.Session, peer: StartPeer, tmp_path: Path) -> None:
     started = peer(ordinary)
     with record(session) as recording:
-        session.post(f"{started.url}/p?a=b&a=&c=%20", data={"x": "y"}, timeout=WAIT)
+        url = f"{started.url}/p?a=b&a=&c=%20"
+        info = session.post(url, data={"x": "y"}, timeout=WAIT).raw.connection_info
     (entry,) = har(recording, tmp_path)
     log = json.loads((tmp_path / "trace.har").read_text())["log"]
     assert log["version"] == "1.2"
@@ -718,7 +775,8 @@ def test_the_archive(session: requests.Session, peer: StartPeer, tmp_path: Path)
     assert response["content"]["mimeType"] == "text/plain"
     assert response["bodySize"] == len(b"body of /p?a=b&a=&c=%20")
     assert response["_transferSize"] == entry["_bytesReceived"]
-    assert (entry["serverIPAddress"], entry["_streamId"]) == ("127.0.0.1", 1)
+    assert (entry["serverIPAddress"], entry["connection"]) == ("127.0.0.1", str(started.port))
+    assert (entry["_connectionId"], entry["_streamId"]) == (str(info.connection_id), 1)
     assert entry["timings"]["connect"] >= entry["timings"]["ssl"] > 0
 
 
