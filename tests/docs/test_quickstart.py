@@ -33,22 +33,31 @@ def test_many_at_once(example: Example, session: requests.Session, peer: StartPe
 
 
 def test_sending(
-    example: Example, session: requests.Session, peer: StartPeer, tmp_path: Path
+    example: Example,
+    session: requests.Session,
+    peer: StartPeer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(bytes(100_000))
-    done = example(peer(serve(answer)).url, session=session, path=path)
+    monkeypatch.chdir(tmp_path)
+    Path("report.pdf").write_bytes(bytes(100_000))
+    done = example(peer(serve(answer)).url, session=session)
     assert done["created"].json() == {"name": "lamp"}
     assert done["uploaded"].content == bytes(100_000)
 
 
 def test_receiving_much(
-    example: Example, session: requests.Session, peer: StartPeer, tmp_path: Path
+    example: Example,
+    session: requests.Session,
+    peer: StartPeer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     body = bytes(range(256)) * 1000
     started = peer(serve(lambda request: (200, {}, body)))
-    example(started.url, session=session, path=tmp_path / "file")
-    assert (tmp_path / "file").read_bytes() == body
+    example(started.url, session=session)
+    assert Path("large.bin").read_bytes() == body
 
 
 def silent(conn: PeerConnection) -> None:

@@ -89,13 +89,13 @@ def test_another_name(example: Example, session: requests.Session, peer: StartPe
         example(started.url, session=session, name="elsewhere.example")
 
 
-def test_what_it_came_to(
+def test_what_was_agreed_on(
     example: Example,
     session: requests.Session,
     peer: StartPeer,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     example(peer(answer).url, session=session)
-    version, cipher, *_ = capsys.readouterr().out.split()
-    assert version == "TLSv1.3"
+    version, cipher, alpn = capsys.readouterr().out.split()
+    assert (version, alpn) == ("TLSv1.3", "h2")
     assert cipher.startswith("TLS_")
