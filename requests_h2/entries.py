@@ -106,6 +106,9 @@ class Body:
     ended_at: float | None = None
     remark: str = ""
 
+    def look(self) -> None:
+        """Bring ``received`` up to date."""
+
 
 @dataclass
 class Sighting:
@@ -210,6 +213,7 @@ class _Attempt:
         begun = None if self.begun is None else self.begun[1]
         progress = None if begun is None else begun.progress
         answer, body = self.answer, self.body or Body()
+        body.look()
         phases, finished = self._phases(now)
         headers = [] if answer is None else answer.fields
         return Entry(

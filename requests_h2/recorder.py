@@ -167,51 +167,68 @@ class _Watch:
             answer = Answered(version_of(raw), response.status_code, fields)
             if not isinstance(raw, HTTP2Response):
                 self._sighting.dial = getattr(raw, "connection_info", None)
-                self._sighting.body = _body_of(raw)
+                self._sighting.body = _Http1Body(raw)
         self._sighting.answered = (time.monotonic(), answer)
 
 
-def _body_of(raw: HTTPResponse) -> Body:
+class _Http1Body(Body):
     """Told by urllib3, which lets go of the connection when the body is at its end."""
-    body, weak = Body(), weakref.ref(raw)  # weak, because it is kept by the response itself
-    in_chunks = 0  # octets
 
-    def handle_chunk(amount: int | None) -> bytes:
-        nonlocal in_chunks
-        response = weak()
-        assert response is not None  # it is its caller
-        chunk = type(response)._handle_chunk(response, amount)
-        in_chunks += len(chunk)
+    def __init__(self, raw: HTTPResponse) -> None:
+        super().__init__()
+        self._raw = weakref.ref(raw)  # weak, because the response keeps the functions below
+        self._in_chunks = 0  # octets, which tell() leaves out
+        # What another recording has put there.
+        self._next_end = vars(raw).get("release_conn")
+        self._next_chunk = vars(raw).get("_handle_chunk")
+        # The second is one that a cache has put in the place of a 304: urllib3 has no end to tell
+        # of.
+        if raw.closed or raw._original_response is None:
+            self.ended_at = time.monotonic()
+            return
+        raw.release_conn = self._end  # type: ignore[method-assign]
+        if raw.chunked:
+            raw._handle_chunk = self._chunk  # type: ignore[method-assign]
+
+    def look(self) -> None:
+        raw = self._raw()
+        if raw is None:
+            return
+        left = getattr(raw._fp, "length", None)
+        if isinstance(left, int) and raw.length_remaining is not None:
+            # tell() counts when a read is over, which is after the end of the body.
+            self.received = raw.tell() + raw.length_remaining - left
+        else:
+            self.received = raw.tell() + self._in_chunks
+
+    def _end(self) -> None:
+        self.ended_at = self.ended_at or time.monotonic()
+        if (raw := self._raw()) is not None:
+            self.look()
+            self.remark = "closed before its end" if self._is_cut_off(raw) else ""
+            if self._next_end is None:
+                type(raw).release_conn(raw)
+            else:
+                self._next_end()
+
+    def _chunk(self, amt: int | None) -> bytes:
+        raw = self._raw()
+        assert raw is not None  # it is the caller
+        chunk: bytes
+        if self._next_chunk is None:
+            chunk = type(raw)._handle_chunk(raw, amt)
+        else:
+            chunk = self._next_chunk(amt)
+        self._in_chunks += len(chunk)
         return chunk
 
-    def ended() -> None:
-        body.ended_at = body.ended_at or time.monotonic()
-        if (response := weak()) is not None:
-            # tell() counts after the first call, and leaves chunks out.
-            body.received = response.tell() + in_chunks
-            body.remark = "closed before its end" if _is_cut_off(response, in_chunks > 0) else ""
-            type(response).release_conn(response)
-
-    # The second is one that a cache has put in the place of a 304: urllib3 has no end to tell of.
-    if raw.closed or raw._original_response is None:
-        body.ended_at = time.monotonic()
-    else:
-        raw.release_conn = ended  # type: ignore[method-assign]
-        if raw.chunked:
-            raw._handle_chunk = handle_chunk  # type: ignore[method-assign,assignment]
-    return body
-
-
-def _is_cut_off(raw: HTTPResponse, by_chunks: bool) -> bool:
-    """Whether the end of a body was not reached, as far as what was read of it tells.
-
-    :param by_chunks: whether urllib3 itself has read chunks, and not http.client.
-    """
-    if by_chunks:
-        return raw.chunk_left != 0  # the last chunk has no octets
-    # What http.client has not read of a Content-Length, or where it is among chunks.
-    left = getattr(raw._fp, "chunk_left" if raw.chunked else "length", None)
-    return left is not None and (raw.chunked or left > 0)
+    def _is_cut_off(self, raw: HTTPResponse) -> bool:
+        """Whether the end was not reached, as far as what was read tells."""
+        if self._in_chunks:
+            return raw.chunk_left != 0  # the last chunk has no octets
+        # What http.client has not read of a Content-Length, or where it is among chunks.
+        left = getattr(raw._fp, "chunk_left" if raw.chunked else "length", None)
+        return isinstance(left, int) and (raw.chunked or left > 0)
 
 
 def _body_size(request: requests.PreparedRequest) -> int | None:

@@ -419,6 +419,33 @@ def test_chunks_over_http1_that_are_not_all_read(
     assert entry.remark == "closed before its end"
 
 
+@pytest.mark.parametrize("script", [ordinary, chunked])
+def test_several_at_once_over_http1(
+    session: requests.Session, peer: StartPeer, script: Any
+) -> None:
+    started = peer(script, alpn=None)
+    with record(session) as outer, record(session) as inner:
+        size = len(session.get(started.url, timeout=WAIT).content)
+    for recording in (outer, inner):
+        entry = only(recording)
+        assert (entry.response_size, entry.finished, entry.remark) == (size, True, "")
+
+
+@pytest.mark.parametrize("amount", [None, 3])
+@pytest.mark.parametrize("script", [ordinary, chunked])
+def test_octets_over_http1_are_counted_as_they_are_read(
+    session: requests.Session, peer: StartPeer, script: Any, amount: int | None
+) -> None:
+    """Nobody closes the response, or reads until there is nothing more."""
+    started = peer(script, alpn=None)
+    with record(session) as recording:
+        response = session.get(started.url, stream=True, timeout=WAIT)
+        data = response.raw.read(amount)
+    entry = only(recording)
+    assert (entry.response_size, entry.finished) == (len(data), amount is None)
+    response.close()
+
+
 def test_chunks_over_http1_that_end_too_early(session: requests.Session, peer: StartPeer) -> None:
     def script(conn: Http1Connection) -> None:
         conn.next_request()
