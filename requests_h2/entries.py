@@ -35,14 +35,14 @@ _ATTRIBUTES = frozenset(  # RFC 6265 section 5.2, and what came later
 
 @dataclass(frozen=True)
 class Phases:
-    """Where the time of an entry went, in seconds, in this order; ``None`` for what there was not.
+    """Where the time of an entry went, in seconds, in this order; ``None`` for what did not happen.
 
     They add up to its :attr:`total`.
     """
 
     blocked: float = 0.0
-    """Until the request was on a connection, but for what follows: waits for another thread's dial,
-    or a free stream, and attempts that were replayed."""
+    """Until the request was on a connection, except for the next two: waiting for another thread to
+    connect or for a free stream, and attempts that were replayed."""
     connect: float | None = None
     """Name, TCP, and a proxy's tunnel."""
     tls: float | None = None
@@ -63,14 +63,15 @@ class Phases:
 class Entry:
     """One request on its way, or one push, as far as it had come by then.
 
-    What urllib3's ``Retry`` and redirects make of a call are entries of their own; what we send
-    again by ourselves is not.
+    Redirects and the attempts of urllib3's ``Retry`` are entries of their own; what the adapter
+    itself sends again is not.
     """
 
     method: str
     url: str
     """Without a user's name and password."""
     request_headers: Fields
+    """Pairs of name and value, those of secret headers redacted."""
     request_size: int | None
     """Octets of the body, where that was known before it was sent."""
     started: float

@@ -34,7 +34,7 @@ class Dial:
     """Counts the connections of this process, from 1; 0 for a response that a library put in the
     place of a server's."""
     origin: str
-    """``host:port`` that it was made for, which a forwarding proxy's is the proxy's."""
+    """``host:port`` that it was made for; of a forwarding proxy, the proxy's."""
     alpn: str | None
     """What was negotiated by ALPN, as ``"h2"``."""
     tls_version: str | None
@@ -42,7 +42,9 @@ class Dial:
     cipher: str | None
     """OpenSSL's name of the cipher suite, as ``"TLS_AES_256_GCM_SHA384"``."""
     peer_address: Address | None
+    """Host and port of the other end of the TCP connection, or the path of a Unix domain socket."""
     local_address: Address | None
+    """The same of this end."""
     dial_time: float | None
     """Seconds until TLS could begin: the host's name, TCP, and the tunnel of a proxy."""
     handshake_time: float | None
@@ -99,6 +101,7 @@ class OpenConnection(Dial):
     http_version: str
     """``"HTTP/2"`` or ``"HTTP/1.1"``."""
     engine: str | None
+    """``"h2"`` or ``"nghttp2"``; ``None`` over HTTP/1.1."""
     age: float
     """Seconds since it was made; over HTTP/1.1, where urllib3 made it alone, since its first
     response."""
