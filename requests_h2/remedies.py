@@ -17,6 +17,7 @@ from typing import NamedTuple
 from urllib3.exceptions import NewConnectionError
 from urllib3.exceptions import TimeoutError as Urllib3TimeoutError
 
+from .engine.frames import MAX_CONCURRENT_STREAMS
 from .exceptions import ErrorCode, FaultKind, StreamFault, debug_text, error_name
 from .witness import Complaint, Witness
 
@@ -81,6 +82,13 @@ _CERTIFICATE = {
     21: ("not trusted, its authority is unknown here", _OWN_AUTHORITY),
 }
 _OTHER_HOST = "Use a name that the certificate has, or give the server one for this name."
+
+_NO_STREAMS = Finding(
+    "answer",
+    "none, because with MAX_CONCURRENT_STREAMS 0 the server takes no requests",
+    f"It is overloaded, or set up so; {_WITHOUT}",
+)
+_PROXY_CLOSED = Finding("proxy", "it closed the connection", "The proxy's log may tell why.")
 
 # Parts of OpenSSL's reasons, whose beginnings differ between its versions.
 _TLS = (
@@ -158,9 +166,14 @@ def of_error(
             return finding
     for cause in causes:
         if isinstance(cause, StreamFault):
+            if cause.kind is FaultKind.NOT_SENT and _allows_none(witness):
+                return _NO_STREAMS
             broken = cause.kind is FaultKind.PROTOCOL
             return Finding("HTTP/2", cause.reason, _PROTOCOL if broken else _SEE_LOG)
         if isinstance(cause, socket.gaierror):
+            if (socks := _of_socks(causes)) and socks[0] != "ProxyConnectionError":
+                advice = "With socks5h:// or socks4a:// the proxy looks the server's name up."
+                return Finding("name", f"{host} does not resolve", advice)
             return of_name(answering, cause)
     if any(_is_timeout(cause) for cause in causes):
         return _timeout(witness, at_proxy, timeout)
@@ -219,7 +232,13 @@ def _timeout(witness: Witness, at_proxy: bool, timeout: float) -> Finding:
     if witness.alpn == "h2" and witness.settings is None:
         text = f"no SETTINGS {late}, though ALPN chose h2"
         return Finding("HTTP/2", text, f"The server, or what stands before it, fails; {_WITHOUT}")
+    if _allows_none(witness):
+        return _NO_STREAMS
     return Finding("answer", f"none {late}", "The server is slow: try a longer --timeout.")
+
+
+def _allows_none(witness: Witness) -> bool:
+    return witness.settings is not None and witness.settings.get(MAX_CONCURRENT_STREAMS) == 0
 
 
 def _proxy(causes: list[BaseException]) -> Finding:
@@ -228,9 +247,11 @@ def _proxy(causes: list[BaseException]) -> Finding:
             return _tunnel(int(refused[1]))
         if isinstance(cause, ConnectionRefusedError):
             return Finding("proxy", "refused the connection", "Check HTTPS_PROXY, and the proxy.")
+    if (socks := _of_socks(causes)) and (finding := _socks(*socks)):
+        return finding
     if any(isinstance(cause, HTTPException) for cause in causes):
         if any(isinstance(cause, ConnectionError) for cause in causes):
-            return Finding("proxy", "it closed the connection", "The proxy's log may tell why.")
+            return _PROXY_CLOSED
         advice = "Check HTTPS_PROXY: its scheme (http, https or socks5h) and its port."
         return Finding("proxy", "what answers is no HTTP proxy", advice)
     text = _reason(causes) or "no connection through it"
@@ -238,13 +259,37 @@ def _proxy(causes: list[BaseException]) -> Finding:
 
 
 def _tunnel(status: int) -> Finding:
-    if status == 407:
+    if status in (401, 407):  # the first is not for proxies, but tinyproxy says it
         advice = "Write them as in HTTPS_PROXY=http://user:password@host:port, or correct them."
-        return Finding("proxy", "407, it wants a user's name and password", advice)
+        return Finding("proxy", f"{status}, it wants a user's name and password", advice)
     text = f"no tunnel, but {status} {responses.get(status, '')}".rstrip()
-    if status in (502, 503, 504):
+    if status >= 500:
         return Finding("proxy", text, "It cannot reach the server: check host, port and server.")
     return Finding("proxy", text, "Ask its operator to allow CONNECT to this host and port.")
+
+
+def _of_socks(causes: list[BaseException]) -> tuple[str, str] | None:
+    """Class and message of PySocks' exception, which need not be installed. It wraps each in one
+    more: the innermost says what it was.
+    """
+    for cause in reversed(causes):
+        if type(cause).__module__ == "socks":
+            return type(cause).__name__, str(getattr(cause, "msg", ""))
+    return None
+
+
+def _socks(kind: str, message: str) -> Finding | None:
+    """What a SOCKS proxy said; ``None`` when it did not come to that."""
+    if kind == "SOCKS5AuthError":
+        advice = "Write them as in HTTPS_PROXY=socks5h://user:password@host:port, or correct them."
+        return Finding("proxy", "it wants a user's name and password", advice)
+    if kind in ("SOCKS5Error", "SOCKS4Error"):
+        advice = "It cannot reach the server, or does not allow that: check host, port and server."
+        return Finding("proxy", f"no connection to the server, but {message}", advice)
+    if "invalid data" in message:
+        advice = "Check HTTPS_PROXY: its scheme (http, https or socks5h) and its port."
+        return Finding("proxy", "what answers is no SOCKS proxy", advice)
+    return _PROXY_CLOSED if "closed" in message else None
 
 
 def _network(causes: list[BaseException], witness: Witness) -> Finding:
@@ -258,6 +303,10 @@ def _network(causes: list[BaseException], witness: Witness) -> Finding:
     if witness.tls is None:
         advice = "A firewall or an inspecting middlebox does that, or a server for other hosts."
         return Finding("TLS", "the server ended the connection in the handshake", advice)
+    if any(isinstance(cause, HTTPException) for cause in causes) and not any(
+        isinstance(cause, ConnectionError) for cause in causes
+    ):
+        return Finding("answer", "what answers is no HTTP", "Check the port, and the server's log.")
     text = f"none, {reason}" if reason else "none, the server closed the connection"
     return Finding("answer", text, "The server's log may tell why.")
 

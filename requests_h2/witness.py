@@ -5,6 +5,7 @@ It works on any engine and changes none, because it reads what the socket hands 
 
 from __future__ import annotations
 
+import socket
 from typing import Any, NamedTuple
 
 from urllib3.connection import HTTPSConnection
@@ -111,7 +112,8 @@ class _Watched:
 
     def _new_conn(self: Any) -> Any:
         sock = super()._new_conn()  # type: ignore[misc]
-        self._witnesses[-1].address = sock.getpeername()[:2]
+        # The class's own, as that of PySocks tells where the proxy has connected to.
+        self._witnesses[-1].address = socket.socket.getpeername(sock)[:2]
         # A SOCKS proxy is done by now, and no proxy to urllib3's connection.
         self._witnesses[-1].reached_server = self.proxy is None
         return sock

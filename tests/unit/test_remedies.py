@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 
-from requests_h2.exceptions import ErrorCode
+from requests_h2.exceptions import ErrorCode, FaultKind, StreamFault
 from requests_h2.remedies import Finding, of_complaint, of_error
 from requests_h2.witness import Complaint, Witness
 
@@ -34,6 +34,15 @@ def test_errors(error: Exception, expected: str) -> None:
     finding = of_error(error, Witness(), host="example.com", proxy=None, timeout=1)
     assert str(finding).startswith(f"!! {expected}")
     assert "s3cret" not in str(finding)
+
+
+def test_a_server_that_allows_no_streams() -> None:
+    witness = Witness()
+    witness.address, witness.tls, witness.alpn = ("192.0.2.1", 443), "TLSv1.3", "h2"
+    witness.settings = {3: 0}
+    for error in (StreamFault(FaultKind.NOT_SENT, "x:443", "takes no stream now"), TimeoutError()):
+        finding = of_error(error, witness, host="x", proxy=None, timeout=1)
+        assert "MAX_CONCURRENT_STREAMS 0" in finding.text
 
 
 def test_errors_of_a_proxy() -> None:

@@ -461,6 +461,13 @@ def test_settings_and_then_silence(examine: Examine, peer: StartPeer) -> None:
 
 
 @pytest.mark.usefixtures("engine")
+def test_a_server_that_allows_no_streams(examine: Examine, peer: StartPeer) -> None:
+    """Its SETTINGS may come before the request is sent, or after."""
+    lines = examine(peer(hold, settings={"max_concurrent_streams": 0}).url, 1.0)
+    assert "with MAX_CONCURRENT_STREAMS 0 the server takes no requests" in fault(lines)
+
+
+@pytest.mark.usefixtures("engine")
 def test_http1_after_h2_was_chosen(examine: Examine, peer: StartPeer) -> None:
     def script(conn: PeerConnection) -> None:
         conn.send_raw(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
@@ -499,6 +506,17 @@ def test_the_end_before_an_answer_over_http1(examine: Examine, peer: StartPeer) 
 
     lines = examine(peer(script, alpn=("http/1.1",)).url)
     assert topics(failures(lines)) == ["ALPN", "answer"]
+
+
+def test_an_answer_over_http1_that_is_none(examine: Examine, peer: StartPeer) -> None:
+    def script(conn: Http1Connection) -> None:
+        conn.next_request()
+        conn.send_raw(b"What?\r\n\r\n")
+        conn.close()
+
+    lines = examine(peer(script, alpn=("http/1.1",)).url)
+    assert topics(failures(lines)) == ["ALPN", "answer"]
+    assert failures(lines)[1].startswith("!! answer: what answers is no HTTP. ")
 
 
 # -- proxies -------------------------------------------------------------------------------
@@ -547,8 +565,11 @@ def test_past_a_proxy(
     ("reply", "expected"),
     [
         (b"HTTP/1.1 407 Give me a password\r\n\r\n", "wants a user"),
+        (b"HTTP/1.1 401 Unauthorized\r\n\r\n", "wants a user"),  # tinyproxy, for a wrong one
         (b"HTTP/1.1 403 Forbidden\r\n\r\n", "403 Forbidden"),
-        (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", "502 Bad Gateway"),
+        (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", "502 Bad Gateway. It cannot reach the server"),
+        # tinyproxy, whatever the reason
+        (b"HTTP/1.1 500 Unable to connect\r\n\r\n", "Error. It cannot reach the server"),
         (b"HTTP/1.1 299 What\r\n\r\n", "299"),
         (b"\x16\x03\x01 what is this?\r\n\r\n", "no HTTP proxy"),
         (b"", "closed the connection"),
@@ -650,6 +671,7 @@ def test_a_socks_proxy(examine: Examine, peer: StartPeer, socks: SocksServer) ->
     lines = examine(peer(serve(answer)).url)
     assert failures(lines) == []
     assert f"ok proxy: {socks.url('socks5h')}" in lines
+    assert f"ok connection: 127.0.0.1 port {socks.port}, the proxy" in lines
     assert lines[-1].startswith("ok answer: HTTP/2 200")
     assert socks.accepted == 1
 
@@ -667,6 +689,62 @@ def test_the_certificate_behind_a_socks_proxy(
 def test_a_socks_proxy_that_is_not_there(examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", f"socks5h://user:{SECRET}@127.0.0.1:{unused_port()}")
     assert fault(examine("https://127.0.0.1")).startswith("!! proxy: refused")
+
+
+@pytest.mark.extra("socks")
+@pytest.mark.parametrize(
+    ("scheme", "reply", "expected"),
+    [
+        ("socks5h", 5, "no connection to the server, but 0x05: Connection refused"),
+        ("socks4a", 5, "no connection to the server, but 0x5b: Request rejected"),
+        ("socks5h", b"HTTP/1.1 400 Bad Request\r\n\r\n", "what answers is no SOCKS proxy"),
+        ("socks4a", b"HTTP/1.1 400 Bad Request\r\n\r\n", "what answers is no SOCKS proxy"),
+        ("socks5h", b"", "it closed the connection"),
+        ("socks5h", None, "no answer within 1 s"),
+    ],
+)
+def test_a_socks_proxy_that_refuses(
+    examine: Examine,
+    monkeypatch: pytest.MonkeyPatch,
+    scheme: str,
+    reply: int | bytes | None,
+    expected: str,
+) -> None:
+    with SocksServer([reply]) as server:  # type: ignore[list-item]
+        monkeypatch.setenv("HTTPS_PROXY", server.url(scheme, f"user:{SECRET}"))
+        line = fault(examine("https://example.com", 1.0 if reply is None else 10))
+    assert line.startswith(f"!! proxy: {expected}")
+
+
+@pytest.mark.extra("socks")
+@pytest.mark.parametrize("credentials", ["", f"user:{SECRET}"])
+def test_a_socks_proxy_that_wants_a_password(
+    examine: Examine, monkeypatch: pytest.MonkeyPatch, credentials: str
+) -> None:
+    with SocksServer(credentials=("user", "another")) as server:
+        monkeypatch.setenv("HTTPS_PROXY", server.url("socks5h", credentials))
+        line = fault(examine("https://example.com"))
+    assert line.startswith("!! proxy: it wants a user's name and password. ")
+
+
+@pytest.mark.extra("socks")
+@pytest.mark.parametrize("scheme", ["socks5", "socks4"])
+def test_a_name_that_does_not_resolve_before_a_socks_proxy(
+    examine: Examine, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    def unknown(host: str, *args: Any, **kwargs: Any) -> Any:
+        if host == "unknown.example":
+            raise socket.gaierror(socket.EAI_NONAME, "unknown")
+        return resolve(host, *args, **kwargs)
+
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(socket, "gethostbyname", unknown)
+    with SocksServer() as server:
+        monkeypatch.setenv("HTTPS_PROXY", server.url(scheme, f"user:{SECRET}"))
+        line = fault(examine("https://unknown.example"))
+    assert line.startswith("!! name: unknown.example does not resolve")
+    assert "socks5h" in line
 
 
 def test_socks_is_not_installed(examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
