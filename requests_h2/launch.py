@@ -75,6 +75,8 @@ def _put_first(folder: str, insecure: bool = False) -> None:
 
 
 def _find(name: str) -> ModuleSpec:
+    if name.startswith("."):
+        raise CannotRun(f"{name!r}: relative module names are not supported")
     try:
         spec = find_spec(name)
     except ModuleNotFoundError as error:

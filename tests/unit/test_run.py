@@ -215,6 +215,7 @@ def test_processes_of_a_script(tmp_path: Path) -> None:
         (("-m", "missing"), "No module named missing", 1),
         (("-m", "missing.inner"), "No module named missing", 1),
         (("-m", "empty"), "'empty' has no __main__ module and cannot be executed", 1),
+        (("-m", ".empty"), "'.empty': relative module names are not supported", 1),
         (("-m", "sys"), "there is no code of sys to be executed", 1),
     ],
 )
