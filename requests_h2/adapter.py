@@ -280,8 +280,7 @@ class HTTP2Adapter(HTTPAdapter):
                 "prior_knowledge=True",
                 request=request,
             )
-        if known or uds is not None:
-            keep_password_back(request, options["proxies"])
+        keep_password_back(request, options["proxies"], uds)
         if uds is not None:
             options["proxies"] = without_environment(request.url or "", options["proxies"])
         before = exchange.enter()

@@ -1,5 +1,5 @@
-"""What is said about proxies, where there can be no HTTP proxy on the way: to a Unix domain socket,
-and to a server that is known to speak HTTP/2 without TLS.
+"""What is said about proxies, where no HTTP proxy is on the way or can be: through SOCKS, to a Unix
+domain socket, and to a server that is known to speak HTTP/2 without TLS.
 """
 
 from __future__ import annotations
@@ -23,12 +23,16 @@ def without_environment(url: str, proxies: dict[str, str] | None) -> dict[str, s
     return None if chosen == select_proxy(url, environment) else proxies
 
 
-def keep_password_back(request: requests.PreparedRequest, proxies: dict[str, str] | None) -> None:
+def keep_password_back(
+    request: requests.PreparedRequest, proxies: dict[str, str] | None, uds: str | None
+) -> None:
     """After a redirect to ``http://`` a session adds the proxy's password to the request. An HTTP
-    proxy would take it out; here the server would get it.
+    proxy would take it out; through SOCKS, or over a Unix domain socket, the server would get it.
     """
-    if proxies and is_http(request) and select_proxy(request.url or "", proxies):
-        request.headers.pop("Proxy-Authorization", None)
+    if proxies and is_http(request):
+        proxy = select_proxy(request.url or "", proxies)
+        if proxy and (uds is not None or proxy.lower().startswith("socks")):
+            request.headers.pop("Proxy-Authorization", None)
 
 
 def check_manager(manager: PoolManager, uds: str | None) -> None:

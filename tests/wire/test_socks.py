@@ -131,6 +131,20 @@ def test_credentials(session: requests.Session, peer: StartPeer, make_socks: Mak
         assert "proxy-authorization" not in request.headers
 
 
+@pytest.mark.parametrize("begin", ["http", "https"])
+def test_a_redirect_to_http_keeps_the_password_back(
+    session: requests.Session, peer: StartPeer, make_socks: MakeSocks, begin: str
+) -> None:
+    """requests adds it to what follows, for an HTTP proxy; the stock adapter sends it on."""
+    plain = peer(serve(answer), tls=False)
+    first = peer(serve(lambda _: (302, {"location": plain.url}, b"")), tls=begin == "https")
+    session.mount("http://", session.get_adapter("https://"))
+    url = make_socks(credentials=("user", "pass")).url("socks5", "user:pass")
+    response = session.get(first.url, proxies={"http": url, "https": url}, timeout=WAIT)
+    assert (response.status_code, len(response.history)) == (200, 1)
+    assert "proxy-authorization" not in plain.requests[0].headers
+
+
 def test_proxy_and_credentials_are_in_the_key(
     session: requests.Session, peer: StartPeer, make_socks: MakeSocks
 ) -> None:
