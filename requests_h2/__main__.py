@@ -47,7 +47,11 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "-m", dest="module", action="store_true", help="PROGRAM is a module, as in python -m"
     )
-    run.add_argument("program", metavar="PROGRAM", help="a script, or what python would take")
+    run.add_argument(
+        "program",
+        metavar="PROGRAM",
+        help="a script, or a folder or archive with a __main__.py; with -m, a module or package",
+    )
     run.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="its arguments")
     run.set_defaults(command=_run)
 
@@ -72,7 +76,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be a number of seconds") from None
     if not 0 < value <= threading.TIMEOUT_MAX:
         raise argparse.ArgumentTypeError("must be more than 0, and finite")
     return value

@@ -160,6 +160,13 @@ def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
         assert "usage: python -m requests_h2 doctor" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("value", ["soon", "0", "nan", "-1"])
+def test_a_timeout_that_is_none(capsys: pytest.CaptureFixture[str], value: str) -> None:
+    with pytest.raises(SystemExit):
+        main(["doctor", f"--timeout={value}", "https://example.com"])
+    assert "argument --timeout: must be" in capsys.readouterr().err
+
+
 def test_an_engine_that_is_not_there(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
