@@ -79,6 +79,7 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
         super().__init__(host, port, maxsize=maxsize, **kwargs)
         if stock not in (HTTPConnectionPool, HTTPSConnectionPool):
             self.ConnectionCls = stock.ConnectionCls
+        self._stock_name = getattr(stock, "__name__", f"{self.scheme.upper()}ConnectionPool")
         self._options = options
         self._tunnels = connection_requires_http_tunnel(self.proxy, self.proxy_config, self.scheme)
         # A forwarding proxy is the peer of the TLS connection, and speaks HTTP/1.1 with us. It is
@@ -104,7 +105,7 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
 
     def __str__(self) -> str:
         """As of the stock class, because messages begin with it: logs are searched for that."""
-        return f"{self.scheme.upper()}ConnectionPool(host={self.host!r}, port={self.port!r})"
+        return f"{self._stock_name}(host={self.host!r}, port={self.port!r})"
 
     def _get_conn(self, timeout: float | None = None) -> Any:
         if self.pool is None:

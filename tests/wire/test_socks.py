@@ -240,6 +240,7 @@ def test_a_server_that_is_not_there(
     with pytest.raises(requests.ConnectionError, match="refused") as caught:
         oracle.get(started.url, timeout=WAIT)
     assert type(caught.value) is requests.ConnectionError
+    assert str(caught.value).startswith("SOCKSHTTPSConnectionPool(host='127.0.0.1', port=")
     assert started.accepted == 0
 
 
