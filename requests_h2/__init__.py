@@ -18,23 +18,25 @@ from .adapter import HTTP2Adapter
 from .body import BodyWithTrailers
 from .fields import SECRET_HEADERS
 from .flow_control import AdaptiveWindow, FlowControlManager
-from .inspection import ConnectionInfo, GoAway, OpenConnection
 from .install import install, mount, uninstall
 from .push import PushedResponse, get_pushes
 from .response import InformationalResponse
 
 if TYPE_CHECKING:
+    from .inspection import ConnectionInfo, GoAway, OpenConnection
     from .recorder import Recording, record
 else:
 
     def __getattr__(name):
-        # Late, because most programs record nothing. Type checkers, which would take a module with
-        # this function for one that has every name, do not see it.
-        if name not in ("Recording", "record"):
+        # Late, because most programs inspect and record nothing. Type checkers, which would take a
+        # module with this function for one that has every name, do not see it.
+        if name in ("ConnectionInfo", "GoAway", "OpenConnection"):
+            from . import inspection as module
+        elif name in ("Recording", "record"):
+            from . import recorder as module
+        else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from . import recorder
-
-        return getattr(recorder, name)
+        return getattr(module, name)
 
     def __dir__():
         return sorted({*globals(), *__all__})

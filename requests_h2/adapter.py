@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import os
 import ssl
 import threading
 import weakref
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import requests
 from requests.adapters import DEFAULT_POOLBLOCK, DEFAULT_POOLSIZE, DEFAULT_RETRIES, HTTPAdapter
@@ -22,7 +21,6 @@ from .exchange import Exchange, Observer, register_events, watched
 from .flow_control import STREAM_WINDOW, WindowManager
 from .fork import renew_in_children
 from .http1 import complement
-from .inspection import OpenConnection, Register
 from .options import Options
 from .pool import HTTP2ConnectionPool, PingBody
 from .pool_classes import use_http2_pools
@@ -36,9 +34,13 @@ from .proxy_settings import (
     without_environment,
 )
 from .push import Pushes
+from .register import Register
 from .response import HTTP2Response
 from .unix_socket import checked_path
 from .urllib3_future import require_urllib3
+
+if TYPE_CHECKING:
+    from .inspection import OpenConnection
 
 _Adapter = TypeVar("_Adapter", bound="HTTP2Adapter")
 
@@ -139,6 +141,7 @@ class HTTP2Adapter(HTTPAdapter):
             uds=None if uds is None else checked_path(uds),
             coalesce=coalesce,
         )
+        self._options.check()
         # Subclasses keep contexts of their own in _ssl_context, HTTPie's among them.
         self._given_ssl_context = ssl_context
         self._begin()
@@ -408,5 +411,5 @@ class HTTP2Adapter(HTTPAdapter):
     def _use_http2_pools(
         self, manager: PoolManager, open_connections: OpenConnections | None = None
     ) -> None:
-        options = dataclasses.replace(self._options, engine=self._engine)
+        options = self._options._replace(engine=self._engine)
         use_http2_pools(manager, options, self._register, open_connections)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .credit import Credit
 from .engine.events import PingAcknowledged
 from .exceptions import ErrorCode, FaultKind
 from .fork import renew_in_children
 from .frame_log import FrameLog, LoggedEngine
-from .inspection import Dial
 from .keepalive import Keepalive
 from .options import Options
 from .outbound import Answers
@@ -26,6 +25,9 @@ from .tls import Dialled, is_alert
 from .transport import Transport
 from .viewing import Viewing
 from .waiting import Waiting
+
+if TYPE_CHECKING:
+    from .inspection import Dial
 
 IDLE_LIMIT = 118.0
 """Seconds after which an unused connection carries no new request: servers and middleboxes drop

@@ -32,7 +32,7 @@ from requests_h2 import __version__
 from .adapter import HTTP2Adapter
 from .engine.frames import setting_text
 from .exceptions import StreamFault
-from .inspection import version_of
+from .register import version_of
 from .remedies import Finding, causes_of, of_complaint, of_error, of_name
 from .witness import Complaint, Witness, watched
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from .engine.events import GoAwayReceived
 from .exceptions import ErrorCode, FaultKind, StreamFault, debug_text, error_name
-from .inspection import GoAway
 
 
 class Ending:
@@ -18,13 +17,13 @@ class Ending:
         self._failure: tuple[FaultKind, str, int | None, OSError | None] | None = None
         self._complaint = ""  # the last GOAWAY with an error
         self._farewell = ""  # the last one without
-        self.goaway: GoAway | None = None
+        self.goaway: GoAwayReceived | None = None
         """The last one."""
 
     def goaway_received(self, event: GoAwayReceived) -> str:
         """What to call it in messages."""
         text = f"GOAWAY with {error_name(event.error_code)}{debug_text(event.debug)}"
-        self.goaway = GoAway(event.last_stream_id, event.error_code)
+        self.goaway = event
         if event.error_code == ErrorCode.NO_ERROR:
             self._farewell = text
         else:

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from .inspection import Dial, Progress
+from .inspection import Dial
 from .notes import (
     Answered,
     Begun,
@@ -24,6 +24,7 @@ from .notes import (
     Promised,
     Replayed,
 )
+from .progress import Progress
 
 REDACTED = "[redacted]"
 """Stands for the value of a header that is not to be shown."""

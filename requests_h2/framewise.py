@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Generator, Iterator
 from typing import Any
 
 import urllib3
+from urllib3.response import ContentDecoder
 
 # Since urllib3 2.6: a frame may be a decompression bomb.
-_DECODES_IN_PARTS = "max_length" in inspect.signature(urllib3.HTTPResponse._decode).parameters
+_DECODES_IN_PARTS = hasattr(ContentDecoder, "has_unconsumed_tail")
 
 
 class FramewiseResponse(urllib3.HTTPResponse):

@@ -8,7 +8,7 @@ from typing import Any
 
 from urllib3 import HTTPHeaderDict
 
-from .inspection import Register, version_of
+from .register import Register, version_of
 
 
 def complement(raw: Any, register: Register) -> None:

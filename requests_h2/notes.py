@@ -7,9 +7,12 @@ tracebacks would. Times are of the monotonic clock.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from .inspection import Dial, Progress
+from .progress import Progress
+
+if TYPE_CHECKING:
+    from .inspection import Dial
 
 Fields = list[tuple[str, str]]
 

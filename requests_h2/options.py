@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from .flow_control import (
     MAX_WINDOW,
@@ -15,8 +14,7 @@ from .flow_control import (
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """The adapter's keyword arguments, which document them."""
 
     http2: bool | Literal["required"] = True
@@ -34,7 +32,8 @@ class Options:
     uds: str | None = None
     coalesce: bool = False
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Refuse what cannot be."""
         if self.http2 not in (True, False, "required"):
             raise ValueError(f'http2 must be True, False or "required", not {self.http2!r}')
         if self.prior_knowledge and self.http2 is False:

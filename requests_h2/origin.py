@@ -29,11 +29,11 @@ from .exchange import current_exchange, note
 from .flow_control import CONNECTION_WINDOW
 from .fork import renew_in_children
 from .frame_log import logged
-from .inspection import Register
 from .lease import Lease
 from .notes import Connected, Connecting
 from .options import Options
 from .promises import Authority, Promise, Promises
+from .register import Register
 from .stream import MAX_HEADER_LIST_SIZE
 from .timeouts import Deadline
 from .tls import HTTP1_ONLY, OFFERED_PROTOCOLS, Dialled, began_with_origin

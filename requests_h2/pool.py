@@ -20,11 +20,11 @@ from .exceptions import FaultKind, HTTP2RequiredError, StreamFault, on_connectio
 from .exchange import note, observed
 from .fields import Headers, RequestTarget, asks_to_close
 from .fork import renew_in_children
-from .inspection import Register, version_of
 from .lease import Lease
 from .notes import Answered, Begun, Failed, Replayed, error_text
 from .options import Options
 from .origin import Origin
+from .register import Register, version_of
 from .replay import Replays
 from .response import HTTP2Response
 from .tls import negotiated_h2, offer

@@ -9,9 +9,9 @@ from urllib3 import PoolManager
 
 from .cleartext import CleartextPool
 from .coalescing import OpenConnections
-from .inspection import Register
 from .options import Options
 from .pool import SecurePool
+from .register import Register
 from .unix_socket import unix_pool
 
 

@@ -18,8 +18,8 @@ from .entries import Body, Entry, Sighting, redacted, without_credentials
 from .exchange import Exchange
 from .fields import SECRET_HEADERS
 from .har import har_text
-from .inspection import version_of
 from .notes import Answered, Failed, error_text
+from .register import version_of
 from .response import HTTP2Response
 from .waterfall import page_text, table_text
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from requests.models import CONTENT_CHUNK_SIZE
 from urllib3 import HTTPHeaderDict
@@ -11,8 +11,10 @@ from urllib3 import HTTPHeaderDict
 from .exceptions import CallerError
 from .fields import ResponseFields
 from .framewise import FramewiseResponse
-from .inspection import ConnectionInfo
 from .stream_reader import StreamReader
+
+if TYPE_CHECKING:
+    from .inspection import ConnectionInfo
 
 
 class InformationalResponse(NamedTuple):

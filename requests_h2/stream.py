@@ -19,8 +19,8 @@ from .fields import (
     trailer_fields,
 )
 from .flow_control import AdaptiveWindow
-from .inspection import Progress
 from .managed_window import ManagedWindow
+from .progress import Progress
 from .promises import Promise
 from .pump import Waiter
 from .receive_buffer import ReceiveBuffer, Segments

@@ -35,7 +35,6 @@ from .exceptions import (
     on_connection,
 )
 from .fields import list_size
-from .inspection import GoAway
 from .news import News
 from .promises import Promises
 from .receive_buffer import Segments
@@ -97,7 +96,7 @@ class StreamTable:
         return self.state is State.OPEN and busy < self._engine.max_concurrent_streams
 
     @property
-    def goaway(self) -> GoAway | None:
+    def goaway(self) -> GoAwayReceived | None:
         """The last that the server has sent."""
         return self._ending.goaway
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from .engine.base import Engine
-from .inspection import ConnectionInfo, Dial, OpenConnection
 from .pump import Pump
 from .stream import Stream
 from .stream_table import State, StreamTable
+
+if TYPE_CHECKING:
+    from .inspection import ConnectionInfo, Dial, OpenConnection
 
 
 class Viewing:
@@ -27,6 +30,8 @@ class Viewing:
 
     def response(self, stream: Stream, replays: int) -> ConnectionInfo:
         """What a response's exchange has cost so far."""
+        from .inspection import ConnectionInfo
+
         progress = stream.progress
         return ConnectionInfo(
             **vars(self.dial),
@@ -42,9 +47,12 @@ class Viewing:
 
     def connection(self) -> OpenConnection | None:
         """The connection as it is now, without a look at its socket; ``None`` when it is closed."""
+        from .inspection import GoAway, OpenConnection
+
         with self._pump.guard:
             if self._table.state is State.CLOSED:
                 return None
+            last = self._table.goaway
             return OpenConnection(
                 **vars(self.dial),
                 http_version="HTTP/2",
@@ -58,5 +66,5 @@ class Viewing:
                 receive_window=self._engine.receive_window,
                 bytes_sent=self._pump.sent,
                 bytes_received=self._pump.received,
-                goaway=self._table.goaway,
+                goaway=None if last is None else GoAway(last.last_stream_id, last.error_code),
             )

@@ -18,7 +18,7 @@ from typing import ClassVar
 
 from ..exceptions import ErrorCode
 from ..fields import Field, Fields
-from ..inspection import Progress
+from ..progress import Progress
 from .events import Event, PingAcknowledged, PushPromised, StreamReset
 from .frames import (
     CONTINUATION,

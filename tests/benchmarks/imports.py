@@ -23,7 +23,8 @@ def import_engine(client: Client) -> Callable[[], None]:
     if client.base == STOCK:
         return _python("import requests")
     return _python(
-        "import requests, requests_h2; from requests_h2.engine.choice import engine_class; "
+        "import requests, requests_h2, requests_h2.inspection; "
+        "from requests_h2.engine.choice import engine_class; "
         f"engine_class({client.base!r})"
     )
 

@@ -66,8 +66,16 @@ LAYERS = (
         "outbound",
         "tls",
     ),
-    ("notes", "transport", "unix_socket"),
-    ("exceptions", "inspection", "news", "proxy_settings", "timeouts", "urllib3_future"),
+    ("notes", "register", "transport", "unix_socket"),
+    (
+        "exceptions",
+        "inspection",
+        "news",
+        "progress",
+        "proxy_settings",
+        "timeouts",
+        "urllib3_future",
+    ),
 )
 RANK = {name: row for row, names in enumerate(LAYERS) for name in names}
 
@@ -111,6 +119,20 @@ def test_what_writes_recordings_is_imported_when_it_is_asked_for() -> None:
         "assert record is requests_h2.record\n"
         "assert late <= set(sys.modules)\n"
         "assert not hasattr(requests_h2, 'recorders')\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+
+
+def test_what_shows_connections_is_imported_when_there_is_one() -> None:
+    """Data classes would make importing the package half as dear again."""
+    code = (
+        "import sys, requests\n"
+        "late = {'requests_h2.inspection', 'dataclasses', 'inspect'} - set(sys.modules)\n"
+        "import requests_h2\n"
+        "requests_h2.HTTP2Adapter(engine='h2')\n"
+        "assert not late & set(sys.modules), late & set(sys.modules)\n"
+        "assert requests_h2.GoAway(1, 0) == requests_h2.inspection.GoAway(1, 0)\n"
+        "from requests_h2 import ConnectionInfo, OpenConnection\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
 
