@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -32,3 +33,10 @@ def example(
     monkeypatch.setattr(requests_h2.adapter, "choose", chosen)
     test: Callable[..., None] = request.function
     return block(request.module.PAGE, test.__name__.removeprefix("test_")).run
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, which is empty."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

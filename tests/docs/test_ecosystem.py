@@ -77,10 +77,9 @@ def test_context_in_workers(
     peer: StartPeer,
     certs: Certificates,
     monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    folder: Path,
 ) -> None:
-    (tmp_path / "internal-ca.pem").write_bytes(Path(certs.ca_path).read_bytes())
-    monkeypatch.chdir(tmp_path)
+    (folder / "internal-ca.pem").write_bytes(Path(certs.ca_path).read_bytes())
     kind = example(__name__=__name__)["InternalAdapter"]
     # As a worker finds it.
     monkeypatch.setitem(globals(), "InternalAdapter", kind)

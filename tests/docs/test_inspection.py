@@ -59,15 +59,13 @@ def test_recording(
     example: Example,
     session: requests.Session,
     peer: StartPeer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     started = peer(answering)
     example(started.url, session=session)
-    assert len(checked(Path("trace.har").read_text(encoding="utf-8"))) == 1
-    assert started.url in Path("trace.html").read_text(encoding="utf-8")
+    assert len(checked((folder / "trace.har").read_text(encoding="utf-8"))) == 1
+    assert started.url in (folder / "trace.html").read_text(encoding="utf-8")
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 

@@ -30,14 +30,12 @@ def test_recording(
     example: Example,
     session: requests.Session,
     peer: StartPeer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     example(peer(answer).url, session=session)
     assert len(capsys.readouterr().out.splitlines()) == 3
-    assert "<title>" in Path("trace.html").read_text(encoding="utf-8")
+    assert "<title>" in (folder / "trace.html").read_text(encoding="utf-8")
 
 
 def test_one_line(example: Example, session: requests.Session, peer: StartPeer) -> None:

@@ -20,7 +20,7 @@ answer = serve(lambda request: (200, {}, b"fine"))
 
 
 @pytest.fixture
-def files(certs: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def files(certs: Certificates, folder: Path) -> None:
     """The working folder has the files that the page names."""
     names = {
         "internal-ca.pem": certs.ca_path,
@@ -28,8 +28,7 @@ def files(certs: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "client.key": certs.client_key_path,
     }
     for name, path in names.items():
-        shutil.copy(path, tmp_path / name)
-    monkeypatch.chdir(tmp_path)
+        shutil.copy(path, folder / name)
 
 
 @pytest.mark.usefixtures("files")

@@ -10,6 +10,9 @@ import json
 from typing import ClassVar, Literal
 
 from .base import Server, accepts
+from .h2o import H2O
+from .nghttpd import Nghttpd
+from .nginx import PROLOGUE, Nginx
 from .node import Node
 
 Spoken = Literal["h2c", "http1", "tls"]
@@ -34,10 +37,8 @@ class CleartextServer(Server):
         return accepts(self.port)
 
 
-class CleartextNghttpd(CleartextServer):
+class CleartextNghttpd(CleartextServer, Nghttpd):
     name = "nghttpd-cleartext"
-    package = "nghttp2-server"
-    program = "nghttpd"
     dynamic = False
 
     def command(self) -> list[str]:
@@ -52,25 +53,9 @@ class CleartextNghttpd(CleartextServer):
         ]
 
 
-NGINX = """\
-{user}
-worker_processes 1;
-pid {folder}/nginx.pid;
-error_log stderr notice;
-daemon off;
-events {{ worker_connections 1024; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    default_type application/octet-stream;
-    client_max_body_size 64m;
-    root {documents};
-    ssl_certificate {certificate};
-    ssl_certificate_key {key};
+NGINX_CONFIGURATION = (
+    PROLOGUE
+    + """\
     server {{
         listen unix:{folder}/h2c http2;
         listen 127.0.0.1:{port} http2;
@@ -85,21 +70,16 @@ http {{
     }}
 }}
 """
+)
 
 
-class CleartextNginx(CleartextServer):
+class CleartextNginx(CleartextServer, Nginx):
     name = "nginx-cleartext"
-    package = "nginx-light"
-    program = "nginx"
     spoken = ("h2c", "http1", "tls")
-
-    def command(self) -> list[str]:
-        user = "user nobody nogroup;" if self.as_root else ""
-        configuration = self.configured("nginx.conf", NGINX, user=user)
-        return [self.executable, "-e", "stderr", "-p", f"{self.folder}/", "-c", configuration]
+    configuration = NGINX_CONFIGURATION
 
 
-H2O = """\
+H2O_CONFIGURATION = """\
 {user}
 num-threads: 1
 error-log: /dev/stderr
@@ -131,23 +111,16 @@ hosts:
 """
 
 
-class CleartextH2O(CleartextServer):
+class CleartextH2O(CleartextServer, H2O):
     """One that finds out by itself which of the two is spoken."""
 
     name = "h2o-cleartext"
-    package = "h2o"
-    program = "h2o"
     spoken = ("h2c", "http1", "tls")
-
-    def command(self) -> list[str]:
-        user = "user: nobody" if self.as_root else ""
-        return [self.executable, "-c", self.configured("h2o.yaml", H2O, user=user)]
+    configuration = H2O_CONFIGURATION
 
 
-class CleartextNode(CleartextServer):
+class CleartextNode(CleartextServer, Node):
     name = "node-cleartext"
-    package = "nodejs"
-    program = "node"
     spoken = ("h2c", "http1", "tls")
 
     def command(self) -> list[str]:
@@ -159,7 +132,7 @@ class CleartextNode(CleartextServer):
             "port": self.port,
             "sockets": self.sockets,
         }
-        return [self.executable, str(Node.script), json.dumps(options)]
+        return [self.executable, str(self.script), json.dumps(options)]
 
 
 _CLASSES = (CleartextNghttpd, CleartextNginx, CleartextH2O, CleartextNode)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from typing import ClassVar
 
 from .base import Server
 
@@ -53,12 +54,13 @@ class H2O(Server):
     name = "h2o"
     package = "h2o"
     program = "h2o"
+    configuration: ClassVar[str] = CONFIGURATION
     # It remembers what it has pushed, and no setting of 2.2 makes it forget.
     pushes_again = False
 
     def command(self) -> list[str]:
         user = "user: nobody" if self.as_root else ""
-        configuration = self.configured("h2o.yaml", CONFIGURATION, user=user)
+        configuration = self.configured("h2o.yaml", self.configuration, user=user)
         return [self.executable, "-m", "master", "-c", configuration]
 
     def connection_of(self, client_port: str | None) -> str:

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from .base import Server
 
-CONFIGURATION = """\
+PROLOGUE = """\
 {user}
 worker_processes 1;
 pid {folder}/nginx.pid;
@@ -26,13 +26,19 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
-    types {{ text/plain txt; }}
     default_type application/octet-stream;
+    client_max_body_size 64m;
+    root {documents};
 
     ssl_certificate {certificate};
     ssl_certificate_key {key};
+"""
+
+CONFIGURATION = (
+    PROLOGUE
+    + """\
+    types {{ text/plain txt; }}
     keepalive_requests {requests_per_connection};
-    client_max_body_size 64m;
     # A cookie of 8 KiB, in requests and in answers.
     large_client_header_buffers 4 32k;
     proxy_buffer_size 32k;
@@ -48,7 +54,6 @@ http {{
 
     server {{
         listen 127.0.0.1:{port} ssl http2;
-        root {documents};
         location / {{ try_files $uri @backend; }}
         # Both ways to push: by configuration, and by a field of the answer.
         location = /pushing {{
@@ -68,11 +73,9 @@ http {{
         listen 127.0.0.1:{port} ssl http2;
         server_name apart.example.com;
         if ($ssl_server_name != $host) {{ return 421; }}
-        root {documents};
     }}
     server {{
         listen 127.0.0.1:{http11_port} ssl;
-        root {documents};
         location / {{ try_files $uri @backend; }}
         location @backend {{
             proxy_pass http://backend;
@@ -82,19 +85,21 @@ http {{
     }}
 }}
 """
+)
 
 
 class Nginx(Server):
     name = "nginx"
     package = "nginx-light"
     program = "nginx"
+    configuration: ClassVar[str] = CONFIGURATION
     requests_per_connection: ClassVar[int] = 10
 
     def command(self) -> list[str]:
         self.retiring_port = self.port
         configuration = self.configured(
             "nginx.conf",
-            CONFIGURATION,
+            self.configuration,
             # Also for the temporary folders, which nginx gives to this user.
             user="user nobody nogroup;" if self.as_root else "",
             requests_per_connection=self.requests_per_connection,
