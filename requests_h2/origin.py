@@ -277,6 +277,8 @@ class Origin:
                     f"{self._register.dial_of(conn).alpn or 'nothing'}. Use http2=True to accept "
                     "HTTP/1.1"
                 )
+            if speaks_http2:
+                lease.bind(self._adopt(pool, conn))
         except BaseException as error:
             lease.dialled = Dialled.of(conn)
             if not began_with_origin(conn) and not _is_timeout(error):
@@ -290,7 +292,6 @@ class Origin:
             lease.dialled = Dialled.of(conn)
             lease.http1 = conn
             return False
-        lease.bind(self._adopt(pool, conn))
         pool.put_http1(None)
         return True
 
@@ -330,7 +331,6 @@ class Origin:
     def _adopt(self, pool: Dialler, conn: HTTPConnection) -> Connection:
         """Make a multiplexed connection of a connected socket, with a place for the caller."""
         dial = self._register.dial_of(conn)
-        sock, conn.sock = conn.sock, None
         exchange = current_exchange()
         engine = logged(engine_class(self._options.engine))(
             stream_window=self._options.initial_window_size,
@@ -340,16 +340,22 @@ class Origin:
             max_pushes=self._options.max_pushes,
         )
         port = pool.port or port_by_scheme[pool.scheme]
-        authority = Authority(pool.host, port, sock, pool.scheme)
-        connection = Connection(
-            pool.transport(sock),
-            engine,
-            pool.origin_name,
-            Dialled.of(conn),
-            Promises(authority, self._options.max_pushes, self._options.push_timeout),
-            self._options,
-            dial,
-        )
+        authority = Authority(pool.host, port, conn.sock, pool.scheme)
+        try:
+            connection = Connection(
+                pool.transport(conn.sock),
+                engine,
+                pool.origin_name,
+                Dialled.of(conn),
+                Promises(authority, self._options.max_pushes, self._options.push_timeout),
+                self._options,
+                dial,
+            )
+        except OSError as error:
+            # It needs descriptors of its own. So urllib3 words it when there is none for a socket.
+            text = f"Failed to establish a new connection: {error}"
+            raise NewConnectionError(conn, text) from error
+        conn.sock = None  # it is the connection's from here on
         self._register.add(connection.viewing)
         if (offers := self._open_connections) is not None:
             offers.add(connection, pool.destination())

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +17,7 @@ from urllib3.exceptions import InsecureRequestWarning
 from tests.support.certs import Certificates
 from tests.support.peer import MakeSession, PeerConnection, Request, StartPeer, hold, serve
 from tests.support.proxy import Proxy
-from tests.support.threads import PROMPT, WAIT, background, together
+from tests.support.threads import PROMPT, WAIT, background, together, until
 
 NO_ERROR = 0
 
@@ -135,6 +138,47 @@ def test_090_failed_dials_leave_their_places(make_session: MakeSession, peer: St
             session.get(f"https://127.0.0.1:{started.port}", timeout=WAIT)
         assert "EmptyPool" not in str(caught.value)
     assert started.accepted == 4
+
+
+@pytest.fixture
+def out_of_descriptors(monkeypatch: pytest.MonkeyPatch) -> list[OSError]:
+    """What is raised, once each, where a connection wants descriptors beside its socket."""
+    errors: list[OSError] = []
+
+    def socketpair() -> Any:
+        if errors:
+            raise errors.pop()
+        return socket.socketpair()
+
+    monkeypatch.setattr("requests_h2.poller.socket", SimpleNamespace(socketpair=socketpair))
+    return errors
+
+
+def test_090_without_descriptors_it_is_a_failed_dial(
+    make_session: MakeSession, peer: StartPeer, out_of_descriptors: list[OSError]
+) -> None:
+    """Though TLS was there: the socket is closed, and the place given back."""
+    session = make_session(pool_maxsize=1, pool_block=True)
+    started = peer(ordinary)
+    out_of_descriptors.append(OSError(errno.EMFILE, "Too many open files"))
+    with pytest.raises(requests.ConnectionError, match="Too many open") as caught:
+        session.get(started.url, timeout=WAIT)
+    assert "Failed to establish a new connection" in str(caught.value)
+    channel = started.connection().channel
+    until(lambda: channel.eof or channel.closed)  # it ends its side when it cannot send
+    later = background(lambda: session.get(f"{started.url}/later", timeout=WAIT).content)
+    assert later.result(WAIT) == b"/later"
+
+
+def test_090_without_descriptors_it_is_dialled_again_as_often_as_is_said(
+    make_session: MakeSession, peer: StartPeer, out_of_descriptors: list[OSError]
+) -> None:
+    session = make_session(max_retries=1, pool_maxsize=1, pool_block=True)
+    started = peer(ordinary)
+    out_of_descriptors.append(OSError(errno.EMFILE, "Too many open files"))
+    later = background(lambda: session.post(started.url, data=b"body", timeout=WAIT).content)
+    assert later.result(WAIT) == b"body"
+    assert started.accepted == 2
 
 
 def test_090_pool_connections_evicts_the_oldest_origin(
