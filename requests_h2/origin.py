@@ -159,28 +159,34 @@ class Origin:
             limit = Timeout.resolve_default_timeout(timeout.read_timeout)
         deadline = Deadline(limit)
         pending: _Dial | None = None
+        dial: _Dial | None = None  # our own
         tried: list[Connection] = []
-        while not self._open(lease, tried, deadline):
-            with self._dialled:
-                if pending is not None and pending.error is not None:
-                    lease.dialled = pending.dialled
-                    raise pending.error
-                pending, dial = self._dial, None
-                shared = not self._http1 and not self._http1_only
-                own = [c for c in self._connections if c.usable]
-                open_connections = own + [c for c in self._borrowed if c.usable]
-                if any(connection not in tried for connection in open_connections):
-                    continue  # a dial ended since
-                if deadline.expired:
-                    raise self._no_place(pool, lease, own, limit)
-                if pending is None and shared and len(own) < self._max_connections:
-                    dial = self._dial = _Dial()
+        try:
+            while not self._open(lease, tried, deadline):
+                with self._dialled:
+                    if pending is not None and pending.error is not None:
+                        lease.dialled = pending.dialled
+                        raise pending.error
+                    pending = self._dial
+                    shared = not self._http1 and not self._http1_only
+                    own = [c for c in self._connections if c.usable]
+                    open_connections = own + [c for c in self._borrowed if c.usable]
+                    if any(connection not in tried for connection in open_connections):
+                        continue  # a dial ended since
+                    if deadline.expired:
+                        raise self._no_place(pool, lease, own, limit)
+                    if pending is None and shared and len(own) < self._max_connections:
+                        dial = self._dial = _Dial()
+                if dial is not None:
+                    return self._lead(dial, pool, lease, timeout, tried, deadline)
+                if pending is None and not shared:
+                    return self._connect(pool, lease, timeout)
+                self._wait(pending, open_connections, deadline)
+            return True
+        finally:
+            # Here, because KeyboardInterrupt may come before the dial has begun.
             if dial is not None:
-                return self._lead(dial, pool, lease, timeout, tried, deadline)
-            if pending is None and not shared:
-                return self._connect(pool, lease, timeout)
-            self._wait(pending, open_connections, deadline)
-        return True
+                self._end(dial)
 
     def _no_place(
         self, pool: Dialler, lease: Lease, full: list[Connection], limit: float | None
@@ -230,18 +236,20 @@ class Origin:
         deadline: Deadline,
     ) -> bool:
         """Dial for every thread that waits, unless another origin's connection will do."""
+        if self._borrow(pool, lease, tried, deadline):
+            return True
         try:
-            if self._borrow(pool, lease, tried, deadline):
-                return True
-            try:
-                return self._connect(pool, lease, timeout)
-            except Exception as error:
-                # Followers have deadlines of their own: after a timeout of ours one of them dials.
-                if not _is_timeout(error) or isinstance(error, NewConnectionError):
-                    dial.error, dial.dialled = error, lease.dialled
-                raise
-        finally:
-            with self._dialled:
+            return self._connect(pool, lease, timeout)
+        except Exception as error:
+            # Followers have deadlines of their own: after a timeout of ours one of them dials.
+            if not _is_timeout(error) or isinstance(error, NewConnectionError):
+                dial.error, dial.dialled = error, lease.dialled
+            raise
+
+    def _end(self, dial: _Dial) -> None:
+        """Have those who wait for it look again."""
+        with self._dialled:
+            if self._dial is dial:
                 self._dial = None
                 self._dialled.notify_all()
 

@@ -16,6 +16,7 @@ import requests
 from hyperframe.frame import GoAwayFrame, HeadersFrame, PingFrame, RstStreamFrame, SettingsFrame
 
 import requests_h2.connection
+from requests_h2.origin import Origin
 from tests.support.certs import Certificates
 from tests.support.peer import (
     ALPN_BOTH,
@@ -600,3 +601,19 @@ def test_007_the_leader_is_interrupted(
         signal.signal(signal.SIGUSR1, before)
     assert follower.result(WAIT) == b"answer"
     assert started.accepted == 2
+
+
+def test_007_the_leader_is_interrupted_before_it_dials(
+    session: requests.Session, peer: StartPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others would wait for ever for a dial that nobody makes."""
+
+    def interrupted(*args: Any) -> bool:
+        raise KeyboardInterrupt
+
+    started = peer(serve(answer))
+    with monkeypatch.context() as patch:
+        patch.setattr(Origin, "_lead", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            session.get(started.url, timeout=WAIT)
+    assert session.get(started.url, timeout=PROMPT).content == b"answer"
