@@ -86,20 +86,29 @@ class PushedResponse:
     def response(self, timeout: Any = None, stream: bool = False) -> requests.Response:
         """Claim it and wait for the response; the same one each time.
 
-        :param timeout: seconds for each wait, or requests' pair, of which the second counts;
-            ``None`` for the parent's.
+        :param timeout: seconds for each wait, requests' pair, of which the second counts, or
+            ``urllib3.Timeout``; ``None`` for the parent's.
         :param stream: whether to leave the body to be read later.
-        :raises requests.exceptions.ReadTimeout: when no octet came in time; the push is reset.
+        :raises requests.exceptions.ReadTimeout: when no headers came in time; the push is reset.
         :raises requests.exceptions.ConnectionError: when the push failed, was cancelled, timed out
-            before or was claimed by another.
+            before or was claimed by another. What reading the body raises is as for any response.
+        :raises ValueError: for a timeout that cannot be; nothing is claimed.
         """
+        seconds = _seconds(timeout, self._timeout)
         if self._response is None:
             if not self._connection.pushing.claim(self._promise, self._token):
                 raise self._lost()
-            self._response = self._wait(_seconds(timeout, self._timeout), stream)
+            self._response = self._wait(seconds, stream)
+        response = self._response
         if not stream:
-            self._response.content  # noqa: B018  # reads it
-        return self._response
+            try:
+                response.content  # noqa: B018  # reads it
+            except BaseException:
+                # Read once more it would seem complete. One that the caller has read himself is.
+                if not response._content_consumed:
+                    self._response = None
+                raise
+        return response
 
     def cancel(self) -> None:
         """Reset the stream with CANCEL. Nothing happens when it is over or answers a request."""
@@ -266,10 +275,20 @@ def _prepared(promised: PromisedRequest) -> requests.PreparedRequest:
 
 
 def _seconds(timeout: Any, default: float | None) -> float | None:
+    """What ``HTTPAdapter.send`` makes of a timeout for reading.
+
+    :raises ValueError: for one that cannot be.
+    """
     if timeout is None:
         return default
     if isinstance(timeout, tuple):
+        if len(timeout) != 2:
+            raise ValueError(
+                f"Invalid timeout {timeout}. Pass a (connect, read) timeout tuple, or a single "
+                "float to set both timeouts to the same value."
+            )
         timeout = timeout[1]
-    if isinstance(timeout, Timeout):
-        timeout = Timeout.resolve_default_timeout(timeout.read_timeout)
-    return None if timeout is None else float(timeout)
+    own = timeout.clone() if isinstance(timeout, Timeout) else Timeout(read=timeout)
+    own.start_connect()  # from which a total counts
+    seconds: float | None = Timeout.resolve_default_timeout(own.read_timeout)
+    return seconds

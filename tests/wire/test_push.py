@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import requests
 from hyperframe.frame import HeadersFrame, RstStreamFrame, SettingsFrame
+from urllib3.util import Timeout
 
 import requests_h2
 from tests.support.certs import Certificates
@@ -363,6 +364,27 @@ def test_no_more_pushes_than_wanted(pushing: Any, peer: StartPeer) -> None:
 # -- the life of a push --------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("limit", [100, 1000])
+def test_a_burst_of_promises(pushing: Any, peer: StartPeer, limit: int) -> None:
+    def script(conn: PeerConnection) -> None:
+        request = conn.next_request()
+        for number in range(1, 1101):
+            conn.push_promise(request, 2 * number, promised(started, "/p"))
+        conn.respond(request, 200, {}, b"page")
+        hold(conn)
+
+    started = peer(script)
+    session, seen = pushing(max_pushes=limit), []
+    session.hooks["push"] = lambda push, **kwargs: seen.append(push)
+    assert session.get(started.url, timeout=WAIT).content == b"page"
+    assert len(seen) == limit
+    conn = started.connection()
+    conn.wait_for(RstStreamFrame, stream_id=2200)
+    refused = conn.received(RstStreamFrame)
+    assert {frame.error_code for frame in refused} == {REFUSED_STREAM}
+    assert len(refused) == 1100 - limit
+
+
 def test_a_pushed_body_obeys_flow_control_and_outlives_its_parent(
     pushing: Any, peer: StartPeer
 ) -> None:
@@ -473,6 +495,68 @@ def test_a_push_that_never_comes(pushing: Any, peer: StartPeer) -> None:
     started.connection().wait_for(RstStreamFrame, stream_id=2)
     with pytest.raises(requests.ConnectionError, match="given up: it had failed or not come in"):
         seen[0].response()
+
+
+@pytest.mark.parametrize("wrong", ["3", (1,), (1, 2, 3), (1, "3"), 0, -1, True], ids=str)
+def test_a_timeout_that_cannot_be_claims_nothing(pushing: Any, peer: StartPeer, wrong: Any) -> None:
+    started = start(peer, Site())
+    session, seen = pushing(), []
+    session.hooks["push"] = lambda push, **kwargs: seen.append(push)
+    session.get(started.url, timeout=WAIT)
+    (push,) = seen
+    with pytest.raises(ValueError, match=r"[Tt]imeout"):
+        push.response(timeout=wrong)
+    assert not push.claimed
+    assert push.response().content == b"body of /pushed"
+
+
+@pytest.mark.parametrize("timeout", [Timeout(total=WAIT), Timeout(WAIT), Timeout(read=WAIT)])
+def test_timeouts_of_urllib3(pushing: Any, peer: StartPeer, timeout: Timeout) -> None:
+    started = start(peer, Site())
+    session, seen = pushing(), []
+    session.hooks["push"] = lambda push, **kwargs: seen.append(push)
+    session.get(started.url, timeout=WAIT)
+    (push,) = seen
+    assert push.response(timeout=timeout).content == b"body of /pushed"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_push_that_breaks_off_is_not_taken_for_complete(
+    pushing: Any, peer: StartPeer, stream: bool
+) -> None:
+    def script(conn: PeerConnection) -> None:
+        request = conn.next_request()
+        promise = conn.push_promise(request, 2, promised(started))
+        conn.respond(request, 200, {}, b"page")
+        conn.respond(promise, 200, {}, b"the first part", end_stream=False)
+        conn.reset(promise, INTERNAL_ERROR)
+        hold(conn)
+
+    started = peer(script)
+    session, seen = pushing(), []
+    session.hooks["push"] = lambda push, **kwargs: seen.append(push)
+    session.get(started.url, timeout=WAIT)
+    (push,) = seen
+    if stream:
+        assert push.response(stream=True).status_code == 200
+    with pytest.raises(requests.exceptions.ChunkedEncodingError, match="INTERNAL_ERROR"):
+        push.response()
+    for again in (False, True):
+        with pytest.raises(requests.exceptions.ConnectionError, match="had failed"):
+            push.response(stream=again)
+
+
+def test_a_push_that_was_read_is_still_the_same_response(pushing: Any, peer: StartPeer) -> None:
+    started = start(peer, Site())
+    session, seen = pushing(), []
+    session.hooks["push"] = lambda push, **kwargs: seen.append(push)
+    session.get(started.url, timeout=WAIT)
+    (push,) = seen
+    response = push.response(stream=True)
+    assert b"".join(response.iter_content(3)) == b"body of /pushed"
+    with pytest.raises(RuntimeError, match="already consumed"):
+        push.response()  # as response.content
+    assert push.response(stream=True) is response
 
 
 def test_a_push_of_head(pushing: Any, peer: StartPeer) -> None:
@@ -771,7 +855,14 @@ def test_a_hook_comes_before_adoption(pushing: Any, peer: StartPeer) -> None:
     assert session.get(started.url + "/pushed", timeout=WAIT).content == b"asked for"
 
 
-def test_options_are_checked() -> None:
-    for wrong in ({"max_pushes": 0}, {"push_timeout": 0}, {"push_timeout": -1.0}):
-        with pytest.raises(ValueError, match=next(iter(wrong))):
-            requests_h2.HTTP2Adapter(**wrong)  # type: ignore[arg-type]
+@pytest.mark.parametrize("name", ["max_pushes", "push_timeout"])
+@pytest.mark.parametrize("wrong", [0, -1.0, "3", None, float("nan")])
+def test_options_are_checked(name: str, wrong: Any) -> None:
+    with pytest.raises(ValueError, match=name):
+        requests_h2.HTTP2Adapter(**{name: wrong})
+
+
+@pytest.mark.parametrize("wrong", [1.5, 1001, 2**32, float("inf")])
+def test_a_number_of_pushes_that_cannot_be(wrong: Any) -> None:
+    with pytest.raises(ValueError, match=r"max_pushes must be 1 to 1000"):
+        requests_h2.HTTP2Adapter(max_pushes=wrong)
