@@ -72,7 +72,7 @@ class HTTP2Adapter(HTTPAdapter):
     :param enable_push: keep what servers push, for :func:`get_pushes`, also without a hook.
     :param adopt_pushes: keep it, and answer later requests from it when they are the promised ones
         (method, URL, and the fields that ``Vary`` names); ``response.raw.pushed`` says so.
-    :param max_pushes: pushes of one connection at once.
+    :param max_pushes: pushes of one connection at once, 1 to 1000.
     :param push_timeout: seconds that a push waits for somebody who wants it.
     :param ping_interval: send PING when nothing came for so many seconds, while a response is
         awaited and before a request is sent; ``None`` for never.

@@ -13,6 +13,9 @@ from .flow_control import (
     WindowManager,
 )
 
+MAX_PUSHES = 1000
+"""Of one connection at once, at most."""
+
 
 class Options(NamedTuple):
     """The adapter's keyword arguments, which document them."""
@@ -40,9 +43,10 @@ class Options(NamedTuple):
             raise ValueError("prior_knowledge=True is about HTTP/2, which http2=False excludes")
         if not isinstance(self.coalesce, bool):
             raise TypeError(f"coalesce must be True or False, not {self.coalesce!r}")
-        if self.max_pushes < 1:
-            raise ValueError(f"max_pushes must be a positive number, not {self.max_pushes!r}")
-        if not self.push_timeout > 0:
+        pushes = self.max_pushes
+        if type(pushes) is not int or not 1 <= pushes <= MAX_PUSHES:
+            raise ValueError(f"max_pushes must be 1 to {MAX_PUSHES}, not {pushes!r}")
+        if self.push_timeout != math.inf and not _is_duration(self.push_timeout):
             raise ValueError(f"push_timeout must be positive seconds, not {self.push_timeout!r}")
         if self.ping_interval is not None and not _is_duration(self.ping_interval):
             raise ValueError(

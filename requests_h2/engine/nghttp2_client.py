@@ -10,7 +10,7 @@ from ..exceptions import ErrorCode
 from ..fields import Field, NeverIndexedField
 from .base import ASSUMED_CONCURRENT_STREAMS, DEFAULT_WINDOW, MAX_FRAME_SIZE
 from .frames import MAX_CONTINUATIONS
-from .pushes import MAX_PROMISED
+from .pushes import MAX_EXCESS
 
 _HEADER_TABLE_SIZE = 4096  # octets
 
@@ -18,7 +18,7 @@ _HEADER_TABLE_SIZE = 4096  # octets
 _CONFIGURATION = ngh2.Configuration(
     auto_window_update=True,  # see NGHTTP2Engine
     peer_max_concurrent_streams=ASSUMED_CONCURRENT_STREAMS,
-    max_reserved_remote_streams=2 * MAX_PROMISED,  # counted by the engine
+    max_reserved_remote_streams=3 * MAX_EXCESS,  # counted by the engine
     max_send_header_block_length=1 << 30,  # only the peer's limit counts
     max_deflate_dynamic_table_size=_HEADER_TABLE_SIZE,
     max_outbound_ack=1 << 16,  # more than are asked for before the output is taken

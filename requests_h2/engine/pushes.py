@@ -7,8 +7,9 @@ from collections import deque
 from ..exceptions import ErrorCode
 from .frames import ENABLE_PUSH, MAX_CONCURRENT_STREAMS, PeerError
 
-MAX_PROMISED = 1000
-"""Promised streams that are not over, above which the connection ends."""
+MAX_EXCESS = 1000
+"""Promised streams that are not over and more than wanted, above which the connection ends. What is
+more than wanted is refused above the engine, but many promises may come at once."""
 _REMEMBERED_RESETS = 1000
 
 
@@ -75,6 +76,6 @@ class Pushes:
         self.last_id = stream_id
         if not self.enabled or not parent_open:
             return False
-        if known >= MAX_PROMISED:
-            raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, f"more than {MAX_PROMISED} promises")
+        if known >= (most := self.limit + MAX_EXCESS):
+            raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, f"more than {most} promises")
         return True

@@ -15,8 +15,9 @@ from requests_h2.engine.events import (
     PushPromised,
     StreamReset,
 )
-from requests_h2.engine.pushes import MAX_PROMISED
+from requests_h2.engine.pushes import MAX_EXCESS
 from requests_h2.flow_control import STREAM_WINDOW
+from requests_h2.options import MAX_PUSHES
 from tests.fuzz.frames import (
     ACK,
     CONTINUATION,
@@ -520,12 +521,16 @@ def test_no_pushed_streams_at_all(engine: str) -> None:
     assert events == [promised(2), StreamReset(2, REFUSED_STREAM, False, "too many pushed streams")]
 
 
-def test_absurdly_many_promises(session: EngineSession) -> None:
-    for number in range(1, MAX_PROMISED + 1):
+@pytest.mark.parametrize("limit", [1, MAX_PUSHES])
+def test_absurdly_many_promises(engine: str, limit: int) -> None:
+    session = EngineSession(engine, enable_push=True, max_pushes=limit)
+    session.request()
+    most = limit + MAX_EXCESS
+    for number in range(1, most + 1):
         assert session.receive(*session.promise(1, 2 * number)) == [promised(2 * number)]
-    assert session.engine.pushed_streams == MAX_PROMISED
+    assert session.engine.pushed_streams == most
     session.engine.reset_stream(2, CANCEL)
-    more = 2 * MAX_PROMISED + 2
+    more = 2 * most + 2
     assert session.receive(*session.promise(1, more)) == [promised(more)]
     assert failure(session, session.receive(*session.promise(1, more + 2))) == ENHANCE_YOUR_CALM
 
@@ -533,7 +538,7 @@ def test_absurdly_many_promises(session: EngineSession) -> None:
 def test_cancelled_promises_are_not_kept(session: EngineSession) -> None:
     session.engine.reset_stream(1, CANCEL)
     session.sent()
-    for number in range(1, 3 * MAX_PROMISED):
+    for number in range(1, 4 * MAX_EXCESS):
         assert session.receive(*session.promise(1, 2 * number)) == []
         assert session.sent() == cancelled(2 * number)
     assert session.engine.pushed_streams == 0
