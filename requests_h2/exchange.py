@@ -118,7 +118,12 @@ class Exchange:
             self.notes.append((time.monotonic(), event))
 
     def wants_pushes(self) -> bool:
-        return self._keeps_pushes or bool(self.hooks(PUSH))
+        """Asked under a connection's lock, by whichever thread receives: so it looks at no hook.
+        What is none is told to the thread that calls it.
+        """
+        session = None if self._session is None else self._session()
+        of_session = session is not None and session.hooks.get(PUSH)
+        return self._keeps_pushes or bool(of_session or self.request.hooks.get(PUSH))
 
 
 def watched(

@@ -138,6 +138,9 @@ class PushedResponse:
             name: Any = pushed.origin  # where urllib3 shows a pool
             cause = ReadTimeoutError(name, self.url, text)
             raise requests.exceptions.ReadTimeout(cause, request=self.request) from error
+        except BaseException:  # an interrupt: it is claimed, so nobody else would end it
+            self._connection.close_stream(pushed)
+            raise
         if pushed.response is None:
             raise self._lost() if self._cancelled else self._failure(pushed.fault)
         raw = http2_response(

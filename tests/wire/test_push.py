@@ -14,9 +14,10 @@ from hyperframe.frame import HeadersFrame, RstStreamFrame, SettingsFrame
 from urllib3.util import Timeout
 
 import requests_h2
+from requests_h2.pump import Pump
 from tests.support.certs import Certificates
 from tests.support.peer import Peer, PeerConnection, StartPeer, hold, serve
-from tests.support.threads import PROMPT, WAIT, background, until
+from tests.support.threads import PROMPT, WAIT, background, together, until
 
 PROTOCOL_ERROR, INTERNAL_ERROR, REFUSED_STREAM, CANCEL = 1, 2, 7, 8
 
@@ -207,6 +208,31 @@ def test_a_hook_that_raises_closes_the_response(pushing: Any, peer: StartPeer, w
     for stream_id in (2, 4):
         reset = started.connection().wait_for(RstStreamFrame, stream_id=stream_id)
         assert reset.error_code == CANCEL
+
+
+def test_what_is_no_hook_is_told_to_who_reads_the_parent(pushing: Any, peer: StartPeer) -> None:
+    def script(conn: PeerConnection) -> None:
+        first, second = conn.next_requests(2)
+        for request in (second, first):
+            conn.send_headers(request, 200)
+        wrong.wait(WAIT)
+        conn.push_promise(first, 2, promised(started))
+        for request in (first, second):
+            conn.send_data(request, b"page", end_stream=True)
+        hold(conn)
+
+    wrong = threading.Event()
+    started = peer(script)
+    session = pushing()
+    session.hooks["push"] = print
+    answers = together(2, lambda number: session.get(started.url, timeout=WAIT, stream=True))
+    first, second = sorted(answers, key=lambda answer: answer.raw.connection_info.stream_id)
+    session.hooks["push"] = 5
+    wrong.set()
+    assert second.content == b"page"
+    with pytest.raises(TypeError, match="int"):
+        first.content  # noqa: B018
+    started.connection().wait_for(RstStreamFrame, stream_id=2, error_code=CANCEL)
 
 
 def test_hooks_are_called_while_requests_reads(pushing: Any, peer: StartPeer) -> None:
@@ -557,6 +583,24 @@ def test_a_push_that_was_read_is_still_the_same_response(pushing: Any, peer: Sta
     with pytest.raises(RuntimeError, match="already consumed"):
         push.response()  # as response.content
     assert push.response(stream=True) is response
+
+
+def test_an_interrupt_while_a_push_is_awaited(
+    pushing: Any, peer: StartPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = start(peer, Site(send=False))
+    session, seen = pushing(), []
+    session.hooks["push"] = lambda push, **kwargs: seen.append(push)
+    session.get(started.url, timeout=WAIT)
+
+    def interrupted(self: Pump, *args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pump, "_poll", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            seen[0].response()
+    started.connection().wait_for(RstStreamFrame, stream_id=2, error_code=CANCEL)
 
 
 def test_a_push_of_head(pushing: Any, peer: StartPeer) -> None:
