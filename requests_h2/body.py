@@ -30,9 +30,15 @@ class BodyWithTrailers:
     :param body: an iterable of ``bytes`` or ``str``.
     :param trailers: a mapping or pairs of names and values, or a function that returns them, which
         is called when all of the body was taken from the iterable.
+    :raises TypeError: for a body that is no iterable, or one of integers, as ``bytes`` are.
     """
 
     def __init__(self, body: Iterable[Any], trailers: Trailers | Callable[[], Trailers]) -> None:
+        if isinstance(body, (bytes, bytearray, memoryview)) or not isinstance(body, Iterable):
+            raise TypeError(
+                f"the body must be an iterable of bytes or str, not {type(body).__name__}; "
+                "for one piece, make it a list"
+            )
         self._body = body
         self._trailers = trailers
 

@@ -62,6 +62,7 @@ _NO_TRAILER = frozenset(
         b"content-range",
         b"content-type",
         b"expect",
+        b"host",
         b"max-forwards",
         b"range",
         b"te",
@@ -229,12 +230,11 @@ def request_trailers(pairs: Headers) -> Fields:
 
     :raises urllib3.exceptions.InvalidHeader: for what must not be sent, or not in trailers.
     """
-    fields, host = _regular_fields(pairs)
-    forbidden = [name for name, _ in fields if name in _NO_TRAILER | _NEVER_INDEXED]
-    if forbidden or host is not None:
-        name = forbidden[0] if forbidden else b"host"
-        raise InvalidHeader(f"{_shown(name)} has no meaning in trailers")
-    return _guarded(fields)
+    for key, _ in pairs:
+        # Among headers some of these are left out in silence. Trailers are few and meant.
+        if (name := _field_name(key)) in _NO_TRAILER | _NEVER_INDEXED | _CONNECTION_SPECIFIC:
+            raise InvalidHeader(f"{_shown(name)} has no meaning in trailers")
+    return _guarded(_regular_fields(pairs)[0])
 
 
 def content_length(items: Sequence[tuple[str, str]]) -> int | None:

@@ -168,6 +168,9 @@ def test_request_trailers_need_no_window(session: requests.Session, peer: StartP
     [
         {"content-length": "1"},
         {"Host": "example"},
+        {"TE": "gzip"},
+        {"Connection": "x-name", "x-name": "value"},
+        {"transfer-encoding": "chunked"},
         {"authorization": "secret"},
         {"x-name": "a\r\nb"},
         {"x name": "a"},
@@ -184,6 +187,12 @@ def test_forbidden_trailers_are_refused_before_a_byte_is_sent(
         session.post(started.url, data=data, timeout=WAIT)
     assert "secret" not in str(caught.value)
     assert len(started.requests) == 1
+
+
+@pytest.mark.parametrize("body", [b"piece", bytearray(b"piece"), memoryview(b"piece"), 5, None])
+def test_a_body_with_trailers_that_is_no_iterable_of_pieces(body: Any) -> None:
+    with pytest.raises(TypeError, match=f"not {type(body).__name__}; for one piece"):
+        BodyWithTrailers(body, {"x-name": "value"})
 
 
 @pytest.mark.parametrize("raises", [False, True])
