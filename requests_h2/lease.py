@@ -55,6 +55,7 @@ class Lease:
         self.replays = 0
         """How often the request was sent again."""
         self._upload: Upload | None = None
+        self._told = 0  # informational responses that hooks were called for
         self._reserved = False
 
     def __repr__(self) -> str:
@@ -141,7 +142,8 @@ class Lease:
         :raises InvalidHeader: when the request must not be sent.
         :raises TimeoutError: when nothing could be sent for the read timeout.
         :raises StreamFault: when the stream failed.
-        :raises CallerError: what the caller's iterator raised.
+        :raises CallerError: what the caller's iterator raised, or a hook for informational
+            responses.
         """
         assert self.connection is not None
         assert self._outgoing is not None
@@ -158,7 +160,14 @@ class Lease:
         if expects_continue(request.fields):
             self.connection.waiting.for_continue(stream, _CONTINUE_WAIT)
         self._upload = Upload(self.connection, stream, self.body, self.read_timeout)
-        self._upload.advance(until=lambda: stream.response is not None)
+        if not self._listened_to:
+            self._upload.advance(until=lambda: stream.response is not None)
+            return
+        while not self._upload.done and stream.response is None:
+            self._tell_informational(stream)
+            self._upload.advance(
+                until=lambda: stream.response is not None or len(stream.informational) > self._told
+            )
 
     def getresponse(
         self,
@@ -211,21 +220,35 @@ class Lease:
         return False
 
     def _wait_for_response(self, connection: Connection, stream: Stream) -> None:
-        exchange = current_exchange()
-        if exchange is None or not exchange.hooks(INFORMATIONAL):
+        if not self._listened_to:
             connection.waiting.for_response(stream, self.read_timeout)
             return
-        seen, deadline = 0, Deadline(self.read_timeout)
+        deadline = Deadline(self.read_timeout)
         while True:
-            for received in stream.informational[seen:]:
-                seen += 1
-                try:
-                    exchange.call_hooks(INFORMATIONAL, informational_response(received))
-                except Exception as error:
-                    raise CallerError(error) from error
+            self._tell_informational(stream)
             if stream.response is not None or not stream.open:
                 return
-            connection.waiting.for_response(stream, deadline.remaining(), informational=seen)
+            connection.waiting.for_response(stream, deadline.remaining(), informational=self._told)
+
+    @property
+    def _listened_to(self) -> bool:
+        """Whether there are hooks for informational responses."""
+        exchange = current_exchange()
+        return exchange is not None and bool(exchange.hooks(INFORMATIONAL))
+
+    def _tell_informational(self, stream: Stream) -> None:
+        """Call the hooks for what has come since.
+
+        :raises CallerError: what a hook raised.
+        """
+        exchange = current_exchange()
+        assert exchange is not None
+        for received in stream.informational[self._told :]:
+            self._told += 1
+            try:
+                exchange.call_hooks(INFORMATIONAL, informational_response(received))
+            except Exception as error:
+                raise CallerError(error) from error
 
     def _note_begun(self, connection: Connection, stream: Stream) -> None:
         if (exchange := observed()) is not None:
@@ -235,6 +258,7 @@ class Lease:
         self.connection = connection
         self.dialled = connection.dialled
         self.stream = self._upload = None
+        self._told = 0
 
     def ping(self, timeout: Timeout) -> float:
         """Seconds of a round trip, of a PING without a request.

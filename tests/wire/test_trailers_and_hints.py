@@ -24,7 +24,7 @@ from tests.support.peer import (
 )
 from tests.support.threads import WAIT, background
 
-REFUSED_STREAM = 7
+REFUSED_STREAM, CANCEL = 7, 8
 LINK = "</style.css>; rel=preload; as=style"
 
 # -- response trailers ---------------------------------------------------------------------
@@ -288,6 +288,55 @@ def test_a_hook_gets_them_before_the_response(session: requests.Session, peer: S
     session.hooks["informational"] = hook
     assert session.get(started.url, timeout=WAIT).content == b"final"
     assert seen == [(103, LINK, WAIT)]
+
+
+@pytest.mark.parametrize("headers", [{}, {"Expect": "100-continue"}], ids=["", "expecting"])
+def test_a_hook_gets_them_while_the_body_is_sent(
+    session: requests.Session, peer: StartPeer, headers: dict[str, str]
+) -> None:
+    """There is no window for the rest of the body until the hook was called twice."""
+    told = threading.Semaphore(0)
+    seen: list[int] = []
+
+    def hook(informational: Any, **kwargs: Any) -> None:
+        seen.append(informational.status)
+        told.release()
+
+    def script(conn: PeerConnection) -> None:
+        request = conn.next_request()
+        for status in (100, 103):
+            conn.informational(request, status)
+            assert told.acquire(timeout=WAIT)
+        body = conn.read_body(request)
+        conn.informational(request, 102)
+        conn.respond(request, 200, {}, b"%d" % len(body))
+        hold(conn)
+
+    url = peer(script).url
+    hooks: Any = {"informational": hook}
+    body = iter([bytes(100_000), bytes(100_000)])
+    response = session.post(url, data=body, headers=headers, hooks=hooks, timeout=WAIT)
+    assert response.content == b"200000"
+    assert seen == [100, 103, 102]
+    assert [one.status for one in response.raw.informational] == seen
+
+
+def test_what_a_hook_raises_while_the_body_is_sent(
+    session: requests.Session, peer: StartPeer
+) -> None:
+    def hook(informational: Any, **kwargs: Any) -> None:
+        raise OSError("own")
+
+    def script(conn: PeerConnection) -> None:
+        conn.informational(conn.next_request(), 103)
+        conn.wait_for(RstStreamFrame, stream_id=1, error_code=CANCEL)
+        conn.respond(conn.next_request(), 200, {}, b"fine")
+
+    started = peer(script)
+    hooks: Any = {"informational": hook}
+    with pytest.raises(OSError, match="own"):
+        session.post(started.url, data=iter([bytes(100_000)]), hooks=hooks, timeout=WAIT)
+    assert session.get(started.url, timeout=WAIT).content == b"fine"
 
 
 def test_a_hook_of_one_request_for_informational_responses(
