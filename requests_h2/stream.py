@@ -49,6 +49,20 @@ class Request(NamedTuple):
         return self.exchange is None or self.exchange.streamed
 
 
+def checked_size(fields: Sequence[Field]) -> int:
+    """The size of a received field section, in octets as RFC 9113 section 6.5.2 counts.
+
+    :raises RemoteProtocolError: when it is larger than we allow.
+    """
+    size = list_size(fields)
+    if size > MAX_HEADER_LIST_SIZE or len(fields) > _MAX_FIELDS:
+        raise RemoteProtocolError(
+            f"{len(fields)} fields of {size} octets are over the limit",
+            ErrorCode.ENHANCE_YOUR_CALM,
+        )
+    return size
+
+
 class Stream(Waiter):
     """The receiving half of one exchange; every attribute is guarded by the connection's lock.
 
@@ -179,12 +193,7 @@ class Stream(Waiter):
 
         :raises RemoteProtocolError: when it is malformed or larger than we allow.
         """
-        size = list_size(event.fields)
-        if size > MAX_HEADER_LIST_SIZE or len(event.fields) > _MAX_FIELDS:
-            raise RemoteProtocolError(
-                f"{len(event.fields)} fields of {size} octets are over the limit",
-                ErrorCode.ENHANCE_YOUR_CALM,
-            )
+        size = checked_size(event.fields)
         if self.response is not None:
             self.trailers = trailer_fields(event.fields)
         else:

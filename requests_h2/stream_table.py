@@ -38,7 +38,7 @@ from .fields import list_size
 from .news import News
 from .promises import Promises
 from .receive_buffer import Segments
-from .stream import Request, Stream
+from .stream import Request, Stream, checked_size
 
 log = logging.getLogger(__name__)
 
@@ -262,6 +262,7 @@ class StreamTable:
     def _push_promised(self, event: PushPromised) -> None:
         parent = self._streams.get(event.parent_id)
         try:
+            checked_size(event.fields)
             request = self._promises.check(parent, event.fields, self._engine.pushed_streams)
         except RemoteProtocolError as error:
             self._engine.progress(event.stream_id)  # which nobody else will ask for

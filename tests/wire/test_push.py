@@ -19,7 +19,7 @@ from tests.support.certs import Certificates
 from tests.support.peer import Peer, PeerConnection, StartPeer, hold, serve
 from tests.support.threads import PROMPT, WAIT, background, together, until
 
-PROTOCOL_ERROR, INTERNAL_ERROR, REFUSED_STREAM, CANCEL = 1, 2, 7, 8
+PROTOCOL_ERROR, INTERNAL_ERROR, REFUSED_STREAM, CANCEL, ENHANCE_YOUR_CALM = 1, 2, 7, 8, 11
 
 
 def promised(started: Peer, path: str = "/pushed", **fields: str) -> list[tuple[str, str]]:
@@ -350,6 +350,22 @@ def test_what_must_not_be_pushed(
     session.hooks["push"] = lambda push, **kwargs: seen.append(push)
     assert session.get(started.url, timeout=WAIT).content == b"parent"
     assert [push.response().content for push in seen] == [b"good"]
+
+
+@pytest.mark.parametrize(("count", "size"), [(1001, 1), (5, 60_000)])
+def test_a_promise_that_is_too_large(pushing: Any, peer: StartPeer, count: int, size: int) -> None:
+    def script(conn: PeerConnection) -> None:
+        request = conn.next_request()
+        fields = [(f"x-{number}", "x" * size) for number in range(count)]
+        conn.push_promise(request, 2, promised(started) + fields)
+        conn.wait_for(RstStreamFrame, stream_id=2, error_code=ENHANCE_YOUR_CALM)
+        conn.respond(request, 200, {}, b"parent")
+
+    started = peer(script)
+    session, seen = pushing(), []
+    session.hooks["push"] = lambda push, **kwargs: seen.append(push)
+    assert session.get(started.url, timeout=WAIT).content == b"parent"
+    assert seen == []
 
 
 @pytest.mark.parametrize("verified", [True, False])
