@@ -98,7 +98,11 @@ class PushedResponse:
         if self._response is None:
             if not self._connection.pushing.claim(self._promise, self._token):
                 raise self._lost()
-            self._response = self._wait(seconds, stream)
+            try:
+                self._response = self._wait(seconds, stream)
+            except BaseException:  # it is claimed, so nobody else would end it
+                self._connection.close_stream(self._promise.stream)
+                raise
         response = self._response
         if not stream:
             try:
@@ -133,14 +137,10 @@ class PushedResponse:
         try:
             self._connection.waiting.for_response(pushed, timeout)
         except TimeoutError as error:
-            self._connection.close_stream(pushed)
             text = f"Read timed out. (read timeout={timeout})"
             name: Any = pushed.origin  # where urllib3 shows a pool
             cause = ReadTimeoutError(name, self.url, text)
             raise requests.exceptions.ReadTimeout(cause, request=self.request) from error
-        except BaseException:  # an interrupt: it is claimed, so nobody else would end it
-            self._connection.close_stream(pushed)
-            raise
         if pushed.response is None:
             raise self._lost() if self._cancelled else self._failure(pushed.fault)
         raw = http2_response(
@@ -159,11 +159,10 @@ class PushedResponse:
         """Raises what making its window manager raises."""
         try:
             return StreamReader(self._connection, pushed, method, None, timeout)
-        except (CallerError, StreamFault) as error:
-            self._connection.close_stream(pushed)
-            if isinstance(error, CallerError):
-                raise error.original from None
-            raise self._failure(error) from error
+        except CallerError as error:
+            raise error.original from None
+        except StreamFault as fault:
+            raise self._failure(fault) from fault
 
     def _failure(self, fault: StreamFault | None) -> requests.exceptions.ConnectionError:
         assert fault is not None

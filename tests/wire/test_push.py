@@ -619,6 +619,34 @@ def test_an_interrupt_while_a_push_is_awaited(
     started.connection().wait_for(RstStreamFrame, stream_id=2, error_code=CANCEL)
 
 
+def test_an_adapter_that_builds_no_response(pushing: Any, peer: StartPeer) -> None:
+    """A subclass may check what it is given."""
+
+    class Checking(requests_h2.HTTP2Adapter):
+        def build_response(self, req: Any, resp: Any) -> requests.Response:
+            if resp.pushed:
+                kept.append(resp)
+                raise KeyError("own")
+            return super().build_response(req, resp)
+
+    def script(conn: PeerConnection) -> None:
+        request = conn.next_request()
+        promise = conn.push_promise(request, 2, promised(started))
+        conn.respond(request, 200, {}, b"page")
+        conn.send_headers(promise, 200)
+        hold(conn)
+
+    kept: list[Any] = []  # dropped, it would be given up anyway
+    started = peer(script)
+    session, seen = pushing(), []
+    requests_h2.mount(session, Checking(engine=session.get_adapter("https://").engine))
+    session.hooks["push"] = lambda push, **kwargs: seen.append(push)
+    session.get(started.url, timeout=WAIT)
+    with pytest.raises(KeyError, match="own"):
+        seen[0].response()
+    started.connection().wait_for(RstStreamFrame, stream_id=2, error_code=CANCEL)
+
+
 def test_a_push_of_head(pushing: Any, peer: StartPeer) -> None:
     def script(conn: PeerConnection) -> None:
         request = conn.next_request()
