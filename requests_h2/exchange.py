@@ -122,8 +122,10 @@ class Exchange:
         What is none is told to the thread that calls it.
         """
         session = None if self._session is None else self._session()
-        of_session = session is not None and session.hooks.get(PUSH)
-        return self._keeps_pushes or bool(of_session or self.request.hooks.get(PUSH))
+        hooks: list[Any] = [self.request.hooks.get(PUSH)]
+        if session is not None:
+            hooks.append(session.hooks.get(PUSH))
+        return self._keeps_pushes or any(callable(each) or bool(each) for each in hooks)
 
 
 def watched(

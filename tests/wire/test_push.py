@@ -210,6 +210,18 @@ def test_a_hook_that_raises_closes_the_response(pushing: Any, peer: StartPeer, w
         assert reset.error_code == CANCEL
 
 
+def test_a_hook_that_is_an_empty_list_itself(pushing: Any, peer: StartPeer) -> None:
+    class Collector(list[Any]):
+        def __call__(self, push: Any, **kwargs: Any) -> None:
+            self.append(push)
+
+    started = start(peer, Site())
+    session = pushing()
+    session.hooks["push"] = seen = Collector()
+    session.get(started.url, timeout=WAIT)
+    assert [push.path for push in seen] == ["/pushed"]
+
+
 def test_what_is_no_hook_is_told_to_who_reads_the_parent(pushing: Any, peer: StartPeer) -> None:
     def script(conn: PeerConnection) -> None:
         first, second = conn.next_requests(2)
