@@ -35,12 +35,15 @@ def mount(
     :param adapter: ``None`` for a new ``HTTP2Adapter(**options)``. One that serves another session
         already is mounted as a twin, which shares its connections.
     :returns: the adapter that is mounted.
-    :raises TypeError: for options beside an adapter; else as :class:`HTTP2Adapter`.
+    :raises TypeError: for options beside an adapter, or another adapter than ours; else as
+        :class:`HTTP2Adapter`.
     """
     if adapter is None:
         adapter = HTTP2Adapter(**options)
     elif options:
         raise TypeError("options are for a new adapter")
+    elif not isinstance(adapter, HTTP2Adapter):
+        raise TypeError(f"mount() takes an instance of HTTP2Adapter, not {adapter!r}")
     mounted = adapter.serving(session)
     session.mount("https://", mounted)
     for event in EVENTS:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import requests
 from hyperframe.frame import HeadersFrame, RstStreamFrame, SettingsFrame
+from requests.adapters import HTTPAdapter
 from urllib3.util import Timeout
 
 import requests_h2
@@ -953,6 +954,15 @@ def test_a_hook_comes_before_adoption(pushing: Any, peer: StartPeer) -> None:
     session.get(started.url, timeout=WAIT)
     assert seen == [b"pushed"]
     assert session.get(started.url + "/pushed", timeout=WAIT).content == b"asked for"
+
+
+@pytest.mark.parametrize("wrong", [HTTPAdapter(), requests_h2.HTTP2Adapter, "https://"])
+def test_what_is_no_adapter_of_ours_is_not_mounted(wrong: Any) -> None:
+    with requests.Session() as session:
+        before = session.get_adapter("https://")
+        with pytest.raises(TypeError, match="an instance of HTTP2Adapter, not"):
+            requests_h2.mount(session, wrong)
+        assert session.get_adapter("https://") is before
 
 
 @pytest.mark.parametrize("name", ["max_pushes", "push_timeout"])
