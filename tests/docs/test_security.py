@@ -46,7 +46,7 @@ def test_the_limits() -> None:
         "unclaimed pushes of a connection": (
             f"{options.max_pushes}, each of a window, for {options.push_timeout:.0f} s"
         ),
-        "promised streams that are not over": f"{pushes.MAX_EXCESS:,} more than may be unclaimed",
+        "promised streams that are not over": f"{pushes.MAX_EXCESS:,} more than ``max_pushes``",
         "replays of a request": (
             f"{len(replay._PAUSES)} that the server turned away, {replay._MAX_REPLAYS} of any kind"
         ),
