@@ -116,9 +116,8 @@ class PushedResponse:
 
     def cancel(self) -> None:
         """Reset the stream with CANCEL. Nothing happens when it is over or answers a request."""
-        if self._connection.pushing.claim(self._promise, self._token) or self._is_ours:
-            self._cancelled = True
-            self._connection.close_stream(self._promise.stream)
+        self._cancelled = True  # before a reader is woken, who tells why it failed
+        self._connection.pushing.cancel(self._promise, self._token)
 
     @property
     def _is_ours(self) -> bool:

@@ -56,6 +56,16 @@ class Pushing:
         with self._pump.guard:
             return self._promises.claim(promise, claimant)
 
+    def cancel(self, promise: Promise, claimant: object) -> None:
+        """Reset a push that nobody has claimed. One of the claimant's only as long as it comes:
+        who reads what is complete would take less for all of it.
+        """
+        with self._pump.guard:
+            unread = self._promises.claim(promise, claimant)
+            if unread or (promise.claimant is claimant and promise.stream.open):
+                self._table.close(promise.stream, ErrorCode.CANCEL)
+                self._flush_locked()
+
     def find(self, fields: Sequence[Field]) -> Promise | None:
         """Take an unclaimed push that is the answer to a request with these fields."""
         with self._pump.guard:

@@ -521,6 +521,31 @@ def test_cancel(pushing: Any, peer: StartPeer) -> None:
     assert len(started.connection().received(RstStreamFrame)) == 1
 
 
+def test_cancelling_what_has_come_takes_it_from_no_reader(pushing: Any, peer: StartPeer) -> None:
+    """A reader in another thread would take what it has by then for all of it."""
+
+    def script(conn: PeerConnection) -> None:
+        request = conn.next_request()
+        promise = conn.push_promise(request, 2, promised(started))
+        conn.respond(request, 200, {}, b"page")
+        conn.respond(promise, 200, {}, bytes(200_000))
+        conn.respond(conn.next_request(), 204)
+        hold(conn)
+
+    started = peer(script)
+    session, seen = pushing(), []
+    session.hooks["push"] = lambda push, **kwargs: seen.append(push)
+    session.get(started.url, timeout=WAIT)
+    (push,) = seen
+    response = push.response(stream=True)
+    parts = response.iter_content(1000)
+    first = next(parts)
+    session.get(started.url, timeout=WAIT)  # what came before its answer has come
+    push.cancel()
+    assert len(first) + sum(map(len, parts)) == 200_000
+    assert started.connection().received(RstStreamFrame) == []
+
+
 def test_cancel_inside_the_hook(pushing: Any, peer: StartPeer) -> None:
     started = start(peer, Site(when="in the body", send=False))
     session = pushing()
