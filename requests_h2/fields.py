@@ -218,8 +218,8 @@ def promised_request(received: Sequence[Field], expected_scheme: str) -> Promise
         raise RemoteProtocolError("promise of anything but a GET or HEAD without content")
     if scheme != expected_scheme.encode() or not _is_authority(authority):
         raise RemoteProtocolError(f"promise of anything but an {expected_scheme} URL")
-    if not _is_target(path) or path[:1] != b"/":
-        raise RemoteProtocolError("promise without a path")
+    if not _is_target(path) or path[:1] != b"/" or b"#" in path:
+        raise RemoteProtocolError("promise without a path, or with a fragment")
     return PromisedRequest(
         method.decode(), scheme.decode(), authority.decode(), path.decode("latin-1"), items
     )
@@ -230,10 +230,13 @@ def request_trailers(pairs: Headers) -> Fields:
 
     :raises urllib3.exceptions.InvalidHeader: for what must not be sent, or not in trailers.
     """
-    for key, _ in pairs:
+    for key, value in pairs:
         # Among headers some of these are left out in silence. Trailers are few and meant.
         if (name := _field_name(key)) in _NO_TRAILER | _NEVER_INDEXED | _CONNECTION_SPECIFIC:
             raise InvalidHeader(f"{_shown(name)} has no meaning in trailers")
+        if not isinstance(value, (str, bytes)):
+            kind = type(value).__name__
+            raise InvalidHeader(f"the value of {_shown(name)} must be str or bytes, not {kind}")
     return _guarded(_regular_fields(pairs)[0])
 
 

@@ -346,6 +346,7 @@ def test_promises_to_a_request_without_a_hook_are_cancelled(pushing: Any, peer: 
         ({"scheme": "http"}, PROTOCOL_ERROR),
         ({"method": "POST"}, PROTOCOL_ERROR),
         ({"path": "*"}, PROTOCOL_ERROR),
+        ({"path": "/pushed#fragment"}, PROTOCOL_ERROR),
     ],
 )
 def test_what_must_not_be_pushed(

@@ -175,10 +175,11 @@ def test_request_trailers_need_no_window(session: requests.Session, peer: StartP
         {"x-name": "a\r\nb"},
         {"x name": "a"},
         {":path": "/"},
+        {"x-name": None},
     ],
 )
 def test_forbidden_trailers_are_refused_before_a_byte_is_sent(
-    session: requests.Session, peer: StartPeer, trailers: dict[str, str]
+    session: requests.Session, peer: StartPeer, trailers: dict[str, Any]
 ) -> None:
     started = peer(serve(lambda request: (200, {}, b"")))
     session.get(started.url, timeout=WAIT)
