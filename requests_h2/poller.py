@@ -23,6 +23,11 @@ class Poller:
         self._rouse_in.setblocking(False)
         self._rouse_out.setblocking(False)
 
+    def __del__(self) -> None:
+        # Connections that are open when the interpreter ends go without being closed.
+        if hasattr(self, "_rouse_in"):  # not when there was no descriptor for it
+            self.close()
+
     def wait(self, timeout: float, writing: bool) -> bool:
         """Wait for the socket or to be roused, and tell whether it was that. For one thread at a
         time, without the lock.

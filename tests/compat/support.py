@@ -12,13 +12,11 @@ ROOT = Path(__file__).parents[2]
 TIMEOUT = 40
 
 
-def run(program: str, *arguments: str, timeout: float = TIMEOUT, leaves_open: bool = False) -> Any:
-    """The JSON that ``tests/compat/programs/PROGRAM.py`` printed. It must be silent on stderr.
-
-    :param leaves_open: it is no fault if Python has to close what the program has left open.
+def run(program: str, *arguments: str, timeout: float = TIMEOUT) -> Any:
+    """The JSON that ``tests/compat/programs/PROGRAM.py`` printed. It must be silent on stderr, also
+    about what Python has to close.
     """
-    warned = [] if leaves_open else ["-W", "default::ResourceWarning"]
-    command = [sys.executable, "-W", "ignore", *warned]
+    command = [sys.executable, "-W", "ignore", "-W", "default::ResourceWarning"]
     done = subprocess.run(
         [*command, "-m", f"tests.compat.programs.{program}", *arguments],
         cwd=ROOT,

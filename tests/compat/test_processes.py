@@ -150,7 +150,7 @@ def test_fork_with_live_connections(server: Server, engine: str) -> None:
 def test_the_interpreter_exits(server: Server, engine: str, how: str) -> None:
     """At once, and without a word, whatever is open."""
     around = server.around
-    assert run("exits", how, server.url, around.ca, engine, timeout=10, leaves_open=True) is True
+    assert run("exits", how, server.url, around.ca, engine, timeout=10) is True
 
 
 # -- garbage -------------------------------------------------------------------------------
