@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 
 class Transport(Protocol):
@@ -85,21 +85,26 @@ class SSLSocketTransport(SocketTransport):
     def __init__(self, sock: Any) -> None:
         super().__init__(sock)
         # One Python frame less for each record than recv_into, which other wrappers have only.
-        self._read = sock.read if isinstance(sock, ssl.SSLSocket) else None
+        self._read: Any = sock.read if isinstance(sock, ssl.SSLSocket) else None
 
     def receive_into(self, buffer: memoryview) -> int | None:
         try:
-            if self._read is None:
-                return cast("int", self.sock.recv_into(buffer))
-            return cast("int", self._read(len(buffer), buffer))
+            size: int = (
+                self.sock.recv_into(buffer)
+                if self._read is None
+                else self._read(len(buffer), buffer)
+            )
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
+        return size
 
     def send(self, data: memoryview) -> int:
         try:
-            return cast("int", self.sock.send(data))
+            size: int = self.sock.send(data)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return 0
+        return size
 
     def pending(self) -> bool:
-        return cast("bool", self.sock.pending() > 0)
+        size: int = self.sock.pending()
+        return size > 0
