@@ -151,6 +151,7 @@ class Connection:
             self._table.reserved -= 1
             self._table.changes.slots = True
             self._pump.poll_locked()  # the end may have come already
+            self._table.require_slot()
             return self._open_locked(request)
 
     def close_stream(self, stream: Stream, error_code: int = ErrorCode.CANCEL) -> None:

@@ -105,18 +105,20 @@ class StreamTable:
         return not self._streams and not self.reserved and not self._engine.open_streams
 
     def idle_longer_than(self, seconds: float) -> bool:
-        return self.unused and abs(time.time() - self._idle_since) > seconds
+        return abs(time.time() - self._idle_since) > seconds and self.unused
 
-    def open(self, request: Request) -> Stream:
-        """Queue a request's HEADERS, with END_STREAM when it has no body.
-
-        :raises InvalidHeader: when the fields are over the peer's limit; nothing is queued.
-        :raises StreamFault: NOT_SENT when no stream can be opened.
-        """
+    def require_slot(self) -> None:
+        """:raises StreamFault: NOT_SENT when no stream can be opened."""
         if not self.has_slot:
             raise self._ending.not_sent(self._proven)
-        size, limit = list_size(request.fields), self._engine.max_header_list_size
-        if limit is not None and size > limit:
+
+    def open(self, request: Request) -> Stream:
+        """Queue a request's HEADERS, with END_STREAM when it has no body. There must be a slot.
+
+        :raises InvalidHeader: when the fields are over the peer's limit; nothing is queued.
+        """
+        limit = self._engine.max_header_list_size
+        if limit is not None and (size := list_size(request.fields)) > limit:
             raise InvalidHeader(
                 f"the request's header list has {size} octets, "
                 f"{self._name(request.origin)} takes {limit} "

@@ -92,6 +92,10 @@ class Engine(abc.ABC):
         self._pushes = Pushes(enable_push, max_pushes)
         self._pings: list[bytes] = []  # that were not answered
         self._promised_progress: dict[int, Progress] = {}  # which nobody has asked for
+        self.max_concurrent_streams = ASSUMED_CONCURRENT_STREAMS
+        """The peer's SETTINGS_MAX_CONCURRENT_STREAMS, or the assumption before it is known."""
+        self.max_header_list_size: int | None = None
+        """The peer's SETTINGS_MAX_HEADER_LIST_SIZE in octets, ``None`` when it sets no limit."""
         self.settings_received = False
         """Whether the peer's SETTINGS came, which is the first thing it says."""
         self.settings_acknowledged = False
@@ -254,18 +258,8 @@ class Engine(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def max_concurrent_streams(self) -> int:
-        """The peer's SETTINGS_MAX_CONCURRENT_STREAMS, or the assumption before it is known."""
-
-    @property
-    @abc.abstractmethod
     def send_window(self) -> int:
         """Octets of DATA that the connection's window allows us now; may be negative."""
-
-    @property
-    @abc.abstractmethod
-    def max_header_list_size(self) -> int | None:
-        """The peer's SETTINGS_MAX_HEADER_LIST_SIZE in octets, ``None`` when it sets no limit."""
 
     @property
     @abc.abstractmethod

@@ -28,13 +28,7 @@ from h2.settings import SettingCodes
 from ..exceptions import ErrorCode
 from ..fields import Field, Fields
 from ..flow_control import MAX_WINDOW
-from .base import (
-    ASSUMED_CONCURRENT_STREAMS,
-    DEFAULT_WINDOW,
-    MAX_FRAME_SIZE,
-    Engine,
-    OpenStream,
-)
+from .base import DEFAULT_WINDOW, MAX_FRAME_SIZE, Engine, OpenStream
 from .events import (
     ConnectionFailed,
     DataReceived,
@@ -105,6 +99,7 @@ class H2Engine(Engine):
         self._h2.decoder = self._decoder = FieldBlockDecoder()
         self._streams: dict[int, _Stream] = {}
         self._send_window = DEFAULT_WINDOW
+        self._new_send_window = DEFAULT_WINDOW  # of each stream (RFC 9113 section 6.9.2)
         self._reader = FrameReader(MAX_FRAME_SIZE)
         self._blocks = FieldBlocks()
         self._promised_id = 0  # what the last PUSH_PROMISE promised; 0 if that is not wanted
@@ -112,17 +107,8 @@ class H2Engine(Engine):
         self._frame(WINDOW_UPDATE, 0, 0, U32.pack(connection_window - DEFAULT_WINDOW))
 
     @property
-    def max_concurrent_streams(self) -> int:
-        limit = self._h2.remote_settings.get(SettingCodes.MAX_CONCURRENT_STREAMS)
-        return ASSUMED_CONCURRENT_STREAMS if limit is None else limit
-
-    @property
     def send_window(self) -> int:
         return self._send_window
-
-    @property
-    def max_header_list_size(self) -> int | None:
-        return self._h2.remote_settings.max_header_list_size
 
     @property
     def unfinished(self) -> tuple[bytes, int]:
@@ -132,9 +118,8 @@ class H2Engine(Engine):
         stream_id = self._next_stream_id
         size = self._send_block(stream_id, fields, end_stream)
         self._next_stream_id += 2
-        self._streams[stream_id] = stream = _Stream(
-            not end_stream, self._h2.remote_settings.initial_window_size, self._stream_window
-        )
+        stream = _Stream(not end_stream, self._new_send_window, self._stream_window)
+        self._streams[stream_id] = stream
         stream.progress.bytes_sent = size
         return stream_id
 
@@ -302,8 +287,7 @@ class H2Engine(Engine):
         if first.kind == HEADERS:
             self._fields_received(first, stream, fields)
         elif promised_id := self._promised_id:
-            window = self._h2.remote_settings.initial_window_size
-            pushed = _Stream(False, window, self._stream_window, reserved=True)
+            pushed = _Stream(False, self._new_send_window, self._stream_window, reserved=True)
             self._streams[promised_id] = pushed
             self._promise_received(first.stream_id, promised_id, pushed, fields)
 
@@ -349,7 +333,6 @@ class H2Engine(Engine):
         self._events.append(GoAwayReceived(last_stream_id, code, bytes(payload[8:])))
 
     def _receive_settings(self, frame: RawFrame) -> None:
-        before = self._h2.remote_settings.initial_window_size
         if len(frame.payload) > _MAX_SETTINGS * SETTING_SIZE:
             raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "too many settings in a frame")
         if frame.flags & ACK and len(frame.payload):
@@ -360,8 +343,14 @@ class H2Engine(Engine):
             self._pushes.settings_acknowledged()
             return
         self.settings_received = True
-        limit_encoder_table(self._encoder, self._h2.remote_settings.header_table_size)
-        change = self._h2.remote_settings.initial_window_size - before
+        new = self._h2.remote_settings
+        self.max_concurrent_streams = new.get(
+            SettingCodes.MAX_CONCURRENT_STREAMS, self.max_concurrent_streams
+        )
+        self.max_header_list_size = new.max_header_list_size
+        limit_encoder_table(self._encoder, new.header_table_size)
+        change = new.initial_window_size - self._new_send_window
+        self._new_send_window = new.initial_window_size
         for stream in self._streams.values():
             stream.send_window += change
             if stream.send_window > MAX_WINDOW:
@@ -386,4 +375,4 @@ class H2Engine(Engine):
 
 
 def _is_informational(fields: Fields) -> bool:
-    return any(name == b":status" and value[:1] == b"1" for name, value in fields[:1])
+    return bool(fields) and fields[0][0] == b":status" and fields[0][1][:1] == b"1"

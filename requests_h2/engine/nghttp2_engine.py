@@ -28,12 +28,7 @@ import ngh2
 
 from ..exceptions import ErrorCode, error_name
 from ..fields import Field, Fields
-from .base import (
-    ASSUMED_CONCURRENT_STREAMS,
-    DEFAULT_WINDOW,
-    MAX_FRAME_SIZE,
-    Engine,
-)
+from .base import DEFAULT_WINDOW, MAX_FRAME_SIZE, Engine
 from .events import (
     ConnectionFailed,
     DataReceived,
@@ -85,8 +80,6 @@ class NGHTTP2Engine(Engine):
         )
         self._streams: dict[int, GatedStream] = {}
         self._gate = Gate(self._streams)
-        self._max_concurrent_streams = ASSUMED_CONCURRENT_STREAMS
-        self._max_header_list_size: int | None = None
         # Octets fed to nghttp2 before its output is taken: half of a stream's window as it knows
         # it. Then it gives itself credit, and that counts once the output was taken.
         self._portion = _FIRST_PORTION
@@ -95,17 +88,9 @@ class NGHTTP2Engine(Engine):
         self._output = [self._ngh2.data_to_send()]
 
     @property
-    def max_concurrent_streams(self) -> int:
-        return self._max_concurrent_streams
-
-    @property
     def send_window(self) -> int:
         window: int = self._ngh2.remote_window_size
         return window
-
-    @property
-    def max_header_list_size(self) -> int | None:
-        return self._max_header_list_size
 
     @property
     def unfinished(self) -> tuple[bytes, int]:
@@ -332,11 +317,11 @@ class NGHTTP2Engine(Engine):
     def _settings_changed(self, event: ngh2.SettingsReceived) -> None:
         self.settings_received = True
         new = event.settings
-        self._max_concurrent_streams = new.get(
-            ngh2.Setting.MAX_CONCURRENT_STREAMS, self._max_concurrent_streams
+        self.max_concurrent_streams = new.get(
+            ngh2.Setting.MAX_CONCURRENT_STREAMS, self.max_concurrent_streams
         )
-        self._max_header_list_size = new.get(
-            ngh2.Setting.MAX_HEADER_LIST_SIZE, self._max_header_list_size
+        self.max_header_list_size = new.get(
+            ngh2.Setting.MAX_HEADER_LIST_SIZE, self.max_header_list_size
         )
         self._events.append(SendWindowOpened())
 

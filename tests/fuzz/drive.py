@@ -170,6 +170,7 @@ class Drive:
     def _open(self, step: Open) -> None:
         fields = request_fields(step.method, TARGET, [("cookie", step.secret), ("x-a", "b")], None)
         try:
+            self.table.require_slot()
             self.opened.append(self.table.open(Request(step.method, fields, step.sending)))
         except (StreamFault, InvalidHeader):
             return
