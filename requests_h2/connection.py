@@ -259,7 +259,8 @@ class Connection:
 
     def announce(self) -> None:
         # A finalizer may have run while the lock was held, after the last look at its queue.
-        self._settle_given_up()
+        if self._given_up:
+            self._settle_given_up()
         if self._news.messages and not self._pump.pumps_here:
             self._news.emit()
 
@@ -274,9 +275,11 @@ class Connection:
 
     def _too_many_answers_locked(self) -> bool:
         """Queue what the engine answers; whether a peer that reads nothing made us queue a lot."""
-        if answer := self._engine.take_output():
-            self._pump.queue_locked(answer)
-            self._answers.add(self._pump.sent + self._pump.unsent, len(answer))
+        answer = self._engine.take_output()
+        if not answer:
+            return False  # it was not too much before
+        self._pump.queue_locked(answer)
+        self._answers.add(self._pump.sent + self._pump.unsent, len(answer))
         return self._answers.size(self._pump.sent) > _ANSWER_LIMIT
 
     def _look_locked(self) -> bool:
