@@ -18,6 +18,7 @@ class Poller:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._poll: Any = None  # whoever waits; a poll object, where there are such
+        self._registered: int | None = None  # whoever waits; what it polls the socket for
         self._glance: Any = None  # the connection's lock; another
         self._rouse_in, self._rouse_out = socket.socketpair()
         self._rouse_in.setblocking(False)
@@ -40,7 +41,9 @@ class Poller:
             if self._poll is None:
                 self._poll = select.poll()
                 self._poll.register(self._rouse_in, select.POLLIN)
-            self._poll.register(self._transport, select.POLLIN | (select.POLLOUT * writing))
+            if self._registered != (wanted := select.POLLIN | (select.POLLOUT * writing)):
+                self._poll.register(self._transport, wanted)
+                self._registered = wanted
             found = self._poll.poll(timeout * 1000)
             return len(found) > 1 or (bool(found) and found[0][0] == self._rouse_in.fileno())
         mine, rouse = self._transport.fileno(), self._rouse_in.fileno()

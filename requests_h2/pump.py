@@ -254,11 +254,12 @@ class Pump:
                     bell = self._enter_locked(waiter, me)
                 self._owner.announce()
                 if bell is None:
-                    self._pump(waiter, ready, deadline)
+                    if self._pump(waiter, ready, deadline):
+                        return True
                 else:
                     bell.acquire(timeout=_poll_time(deadline))
-                if unguarded and ready():
-                    return True
+                    if unguarded and ready():
+                        return True
         finally:
             # Also when a signal handler raises in the middle of the above.
             if self._pumper == me or self._heir is waiter or waiter in self._bells:
@@ -292,10 +293,11 @@ class Pump:
             self._heir = next(iter(self._bells))
             self._bells.pop(self._heir).release()
 
-    def _pump(self, waiter: Waiter, ready: Callable[[], bool], deadline: Deadline) -> None:
-        """Have the role until ``ready()`` or the deadline, or until there is something to tell."""
-        done = False
-        while not done:
+    def _pump(self, waiter: Waiter, ready: Callable[[], bool], deadline: Deadline) -> bool:
+        """Have the role until ``ready()``, which makes it true, or the deadline, or until there is
+        something to tell.
+        """
+        while True:
             roused = self._drained and self._poll(deadline)
             with self.guard:
                 if roused:
@@ -305,15 +307,18 @@ class Pump:
                     self._owner.alarm_locked()
                 self.flush_locked()
                 self._polls_writing = self._outbound.size > 0
-                done = ready() or self._closed or deadline.expired
-                if done:
+                came = ready() or self._closed
+                over = came or deadline.expired
+                if over:
                     self._leave_locked(waiter)
-            if not done and self._owner.has_news:
+            if over:
+                return came
+            if self._owner.has_news:
                 # Whoever is told may wait for a request of another thread, or make one.
                 with self.lock:
                     self._leave_locked(waiter)
                 self._owner.announce()
-                return
+                return False
 
     def _poll(self, deadline: Deadline) -> bool:
         """Wait for the socket or to be roused, and tell whether it was that. The descriptors stay
