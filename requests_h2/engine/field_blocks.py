@@ -89,8 +89,11 @@ class FieldBlockDecoder(Decoder):
 
     def _string(self, block: bytes, at: int) -> tuple[bytes, int]:
         """A string literal (RFC 7541 section 5.2) and where it ends."""
-        huffman = block[at] & 0x80
-        length, at = _integer(block, at, 0x7F, 7)
+        huffman, length = block[at] & 0x80, block[at] & 0x7F
+        if length < 0x7F:
+            at += 1
+        else:  # more octets tell it
+            length, at = _integer(block, at, 0x7F, 7)
         end = at + length
         text = block[at:end]
         if len(text) != length:
@@ -119,7 +122,7 @@ def _integer(block: bytes, at: int, mask: int, bits: int) -> tuple[int, int]:
 
 def encode_fields(encoder: Encoder, fields: Sequence[Field]) -> bytes:
     """One complete field block."""
-    huffman = sum(len(value) for _, value in fields) <= _HUFFMAN_LIMIT
+    huffman = sum([len(value) for _, value in fields]) <= _HUFFMAN_LIMIT
     return encoder.encode(
         [NeverIndexedHeaderTuple(*f) if type(f) is NeverIndexedField else f for f in fields],
         huffman,

@@ -105,18 +105,20 @@ class FrameReader:
         return bytes(self._partial)
 
     def frames(self, data: memoryview) -> Iterator[RawFrame | DataRun]:
-        """Yield the frames that ``data`` completes.
+        """The frames that ``data`` completes.
 
         :raises PeerError: after the good frames before the fault were yielded.
         """
-        at, end = 0, len(data)
-        if self._partial:
-            at = self._complete(data)
-            if at < 0:
-                return
-            whole, self._partial = self._partial, bytearray()
-            yield from self._frames(memoryview(whole), 0, len(whole))
-        yield from self._frames(data, at, end)
+        return self._frames_on(data) if self._partial else self._frames(data, 0, len(data))
+
+    def _frames_on(self, data: memoryview) -> Iterator[RawFrame | DataRun]:
+        """The same when a frame was begun before."""
+        at = self._complete(data)
+        if at < 0:
+            return
+        whole, self._partial = self._partial, bytearray()
+        yield from self._frames(memoryview(whole), 0, len(whole))
+        yield from self._frames(data, at, len(data))
 
     def _frames(self, data: memoryview, at: int, end: int) -> Iterator[RawFrame | DataRun]:
         while end - at >= HEADER_SIZE:

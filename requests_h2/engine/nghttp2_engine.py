@@ -234,6 +234,8 @@ class NGHTTP2Engine(Engine):
                 self._data_received(event)
             elif isinstance(event, ngh2.ResponseReceived):
                 self._fields_received(event.stream_id, list(event.headers), event.end_stream)
+            elif isinstance(event, ngh2.StreamClosed):
+                continue  # see the module's docstring
             elif isinstance(event, ngh2.TrailersReceived):
                 self._fields_received(event.stream_id, list(event.headers), True)
             elif isinstance(event, ngh2.WindowUpdated):
