@@ -102,9 +102,11 @@ class Exchange:
         A session's hooks may be among the request's already: ``merge_hooks`` of requests copies
         them there when there are ``response`` hooks too.
         """
-        session = None if self._session is None else self._session()
-        of_session = [] if session is None else _listed(session.hooks.get(event))
         of_request = _listed(self.request.hooks.get(event))
+        session = None if self._session is None else self._session()
+        if session is None:
+            return of_request
+        of_session = _listed(session.hooks.get(event))
         return of_session + [hook for hook in of_request if hook not in of_session]
 
     def call_hooks(self, event: str, data: Any) -> None:
@@ -121,11 +123,10 @@ class Exchange:
         """Asked under a connection's lock, by whichever thread receives: so it looks at no hook.
         What is none is told to the thread that calls it.
         """
+        if self._keeps_pushes or _is_set(self.request.hooks.get(PUSH)):
+            return True
         session = None if self._session is None else self._session()
-        hooks: list[Any] = [self.request.hooks.get(PUSH)]
-        if session is not None:
-            hooks.append(session.hooks.get(PUSH))
-        return self._keeps_pushes or any(callable(each) or bool(each) for each in hooks)
+        return session is not None and _is_set(session.hooks.get(PUSH))
 
 
 def watched(
@@ -145,6 +146,11 @@ def watched(
     for watch in watches:
         watch.answered(response)
     return response
+
+
+def _is_set(hooks: Any) -> bool:
+    """Whether there are any, whatever the truth value of a callable is."""
+    return callable(hooks) or bool(hooks)
 
 
 def _listed(hooks: Any) -> list[Callable[..., Any]]:

@@ -147,10 +147,8 @@ def declared_length(headers: Headers) -> int | None:
 
 def asks_to_close(headers: Headers) -> bool:
     """Whether the headers say ``Connection: close``, which HTTP/2 cannot say by a field."""
-    return any(
-        b"close" in [token.strip().lower() for token in value.split(b",")]
-        for value in _values_of(headers, b"connection")
-    )
+    values = _values_of(headers, b"connection")
+    return b"close" in [token.strip().lower() for value in values for token in value.split(b",")]
 
 
 def expects_continue(fields: Sequence[Field]) -> bool:

@@ -23,7 +23,7 @@ from .response import HTTP2Response, http2_response, informational_response
 from .stream import Request, Stream
 from .stream_reader import StreamReader
 from .timeouts import Deadline
-from .tls import Dialled
+from .tls import NOT_DIALLED
 
 if TYPE_CHECKING:
     from .pool import HTTP2ConnectionPool
@@ -47,7 +47,7 @@ class Lease:
         self.timeout: float | None = None  # set by urlopen, which also gives us the Timeout
         self.host = pool.host
         self.proxy: Url | None = pool.proxy
-        self.dialled = Dialled(False, None, False)
+        self.dialled = NOT_DIALLED
         self.http1: HTTPConnection | None = None
         self.connection: Connection | None = None
         self.stream: Stream | None = None
@@ -326,7 +326,9 @@ class _Outgoing:
     @property
     def request(self) -> Request:
         if self._request is None:
-            fields = request_fields(self._method, self._target, self._headers, self.body.length)
-            sending = not self.body.empty
-            self._request = Request(self._method, fields, sending, current_exchange(), self._origin)
+            body = self.body
+            fields = request_fields(self._method, self._target, self._headers, body.length)
+            self._request = Request(
+                self._method, fields, not body.empty, current_exchange(), self._origin
+            )
         return self._request

@@ -36,7 +36,7 @@ from .promises import Authority, Promise, Promises
 from .register import Register
 from .stream import MAX_HEADER_LIST_SIZE
 from .timeouts import Deadline
-from .tls import HTTP1_ONLY, OFFERED_PROTOCOLS, Dialled, began_with_origin
+from .tls import HTTP1_ONLY, NOT_DIALLED, OFFERED_PROTOCOLS, Dialled, began_with_origin
 from .tls import renew_after_fork as renew_tls_after_fork
 from .transport import Transport
 
@@ -86,7 +86,7 @@ class _Dial:
 
     def __init__(self) -> None:
         self.error: Exception | None = None
-        self.dialled = Dialled(False, None, False)  # how far it came, which words the error
+        self.dialled = NOT_DIALLED  # how far it came, which words the error
 
 
 class Origin:

@@ -406,5 +406,5 @@ def _is_urllib3s(connection_cls: Any) -> bool:
     """Whether a class of connections leaves requests and responses to urllib3. One that does not,
     as vcrpy's, wants to see them, and on a shared connection it would not.
     """
-    methods = (connection_cls.request, connection_cls.getresponse)
-    return all(method.__module__ == "urllib3.connection" for method in methods)
+    modules = {connection_cls.request.__module__, connection_cls.getresponse.__module__}
+    return modules == {"urllib3.connection"}

@@ -222,9 +222,12 @@ def http2_response(
     enforce_content_length: bool,
 ) -> HTTP2Response:
     """What ``HTTPConnection.getresponse`` makes of an ``http.client.HTTPResponse``."""
+    headers = HTTPHeaderDict()
+    for name, value in reader.getheaders():
+        headers.add(name, value)  # all at once it asks first, and slowly, what they are given as
     return HTTP2Response(
         body=reader,  # type: ignore[arg-type]  # a file, like http.client's response
-        headers=HTTPHeaderDict(reader.getheaders()),
+        headers=headers,
         status=reader.status,
         version=reader.version,
         version_string="HTTP/2",

@@ -71,7 +71,6 @@ class Stream(Waiter):
 
     __slots__ = (
         "_informational_size",
-        "_received",
         "bodiless",
         "buffer",
         "continued",
@@ -90,6 +89,7 @@ class Stream(Waiter):
         "progress",
         "promises",
         "proven",
+        "received",
         "received_before",
         "response",
         "sending",
@@ -132,7 +132,7 @@ class Stream(Waiter):
         """Whether it is over and its buffer the reader's alone, who needs no lock for it."""
         self.fault: StreamFault | None = None
         self.sending = request.sending  # our half is open: the upload goes on
-        self._received = 0
+        self.received = 0  # octets of content
         self._informational_size = 0
 
     @property
@@ -182,11 +182,7 @@ class Stream(Waiter):
     @property
     def missing(self) -> int:
         """Octets that Content-Length promised and the peer did not send."""
-        return 0 if self.expected is None else self.expected - self._received
-
-    @property
-    def received(self) -> int:
-        return self._received
+        return 0 if self.expected is None else self.expected - self.received
 
     def receive_fields(self, event: HeadersReceived) -> None:
         """Take an informational, final or trailer section.
@@ -217,19 +213,19 @@ class Stream(Waiter):
         size = sum(map(len, event.parts))
         if size and self.bodiless:
             raise RemoteProtocolError("content in a response that must not have any")
-        if self.expected is not None and self._received + size > self.expected:
+        if self.expected is not None and self.received + size > self.expected:
             self._receive_within(self.expected, event.parts)
             raise RemoteProtocolError(f"more than the Content-Length of {self.expected} octets")
-        self._received += size
+        self.received += size
         self.buffer.add(event.parts, size)
         self.ended = self.ended or event.end_stream
 
     def _receive_within(self, expected: int, parts: Sequence[memoryview | bytes]) -> None:
         """Take the frames before the one that is too much."""
         for part in parts:
-            if self._received + len(part) > expected:
+            if self.received + len(part) > expected:
                 break
-            self._received += len(part)
+            self.received += len(part)
             self.buffer.add((part,), len(part))
 
     def _note_informational(self, received: ResponseFields, size: int) -> None:

@@ -274,3 +274,7 @@ class Dialled(NamedTuple):
     @classmethod
     def of(cls, conn: HTTPConnection) -> Dialled:
         return cls(conn.is_verified, conn.proxy_is_verified, conn.has_connected_to_proxy)
+
+
+NOT_DIALLED = Dialled(False, None, False)
+"""Before anything is connected."""
