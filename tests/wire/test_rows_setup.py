@@ -18,6 +18,7 @@ from hyperframe.frame import GoAwayFrame, HeadersFrame, PingFrame, RstStreamFram
 import requests_h2.connection
 from requests_h2.origin import Origin
 from tests.support.certs import Certificates
+from tests.support.interrupts import interrupting
 from tests.support.peer import (
     ALPN_BOTH,
     Closed,
@@ -580,25 +581,20 @@ def test_007_the_leader_is_interrupted(
     started: Peer = peer([stall, good], tls=False)
     url = f"https://127.0.0.1:{started.port}"
 
-    def interrupt(*args: Any) -> None:
-        raise KeyboardInterrupt
-
     def follow() -> bytes:
         assert hello.wait(WAIT)
         return session.get(url, timeout=WAIT).content
 
-    def kill() -> None:
+    def disturb() -> None:
         until_threads_wait_for_a_dial(1)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+        interrupt()
 
-    before = signal.signal(signal.SIGUSR1, interrupt)
-    try:
-        follower, killer = background(follow), background(kill)
+    handshake = ssl.SSLSocket.do_handshake.__code__
+    with interrupting(KeyboardInterrupt, lambda at: at.f_code is handshake) as interrupt:
+        follower, disturbance = background(follow), background(disturb)
         with pytest.raises(KeyboardInterrupt):
             session.get(url, timeout=WAIT)
-        killer.result(WAIT)
-    finally:
-        signal.signal(signal.SIGUSR1, before)
+        disturbance.result(WAIT)
     assert follower.result(WAIT) == b"answer"
     assert started.accepted == 2
 

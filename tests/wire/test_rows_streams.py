@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import random
-import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -28,6 +28,7 @@ from requests_h2.engine.choice import engine_class
 from requests_h2.poller import Poller
 from requests_h2.pump import Pump
 from tests.support.exchanges import Moment, in_one_write, start
+from tests.support.interrupts import interrupting
 from tests.support.peer import MakeSession, PeerConnection, Request, StartPeer, hold, serve
 from tests.support.threads import PROMPT, WAIT, background, together
 
@@ -506,25 +507,21 @@ def test_020_an_interrupted_waiter(make_session: MakeSession, peer: StartPeer) -
     class Interrupted(BaseException):
         pass
 
-    def interrupt(number: int, frame: Any) -> None:
-        # Only where it waits: anywhere else it might hold the lock, which ends the connection.
-        polls = frame.f_code is Poller.wait.__code__
-        if polls or (frame.f_code is Pump.wait.__code__ and frame.f_locals.get("bell")):
-            raise Interrupted
+    def waits(at: FrameType) -> bool:
+        # Anywhere else it might hold the lock, which ends the connection.
+        polls = at.f_code is Poller.wait.__code__
+        return polls or (at.f_code is Pump.wait.__code__ and bool(at.f_locals.get("bell")))
 
     session = make_session(pool_maxsize=1)
     started = peer(hold, settings={"max_concurrent_streams": 1})
     first = start(session, started, "/first", stream_id=1)
     conn = started.connection()
     await_limit(conn)
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+    with interrupting(Interrupted, waits) as interrupt:
+        disturbance = background(interrupt)
         with pytest.raises(Interrupted):
             session.get(started.url + "/interrupted", timeout=WAIT)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        disturbance.result(WAIT)
     conn.respond(1, 200, (), b"first")
     assert first.result(WAIT).content == b"first"
     last = start(session, started, "/last", stream_id=3)

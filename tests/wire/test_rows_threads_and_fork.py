@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import random
-import signal
 import ssl
 import subprocess
 import sys
@@ -21,9 +20,11 @@ import requests
 from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame
 
 import requests_h2.pump
+from requests_h2.poller import Poller
 from requests_h2.pump import Pump
 from requests_h2.waiting import Waiting
 from tests.support.certs import Certificates
+from tests.support.interrupts import interrupting
 from tests.support.peer import (
     Closed,
     MakeSession,
@@ -242,9 +243,6 @@ def test_093_the_reading_thread_is_interrupted(
 ) -> None:
     """Control-C while it waits: its stream is reset, the role passed on, the others unharmed."""
 
-    def interrupt(*args: Any) -> None:
-        raise KeyboardInterrupt
-
     started = peer(serve_then_hold)
     session.get(started.url, timeout=WAIT)  # SETTINGS are exchanged: nothing more will come
     conn = started.connection()
@@ -256,18 +254,13 @@ def test_093_the_reading_thread_is_interrupted(
         assert polls.main_thread_waits.wait(WAIT)
         follower.append(background(lambda: session.get(started.url, timeout=WAIT).content))
         conn.wait_for(HeadersFrame, stream_id=5)
-        main = threading.main_thread().ident
-        assert main is not None
-        signal.pthread_kill(main, signal.SIGUSR1)
+        interrupt()
 
-    before = signal.signal(signal.SIGUSR1, interrupt)
-    try:
+    with interrupting(KeyboardInterrupt, lambda at: at.f_code is Poller.wait.__code__) as interrupt:
         disturbance = background(disturb)
         with pytest.raises(KeyboardInterrupt):
             session.get(started.url, timeout=WAIT)
-    finally:
-        signal.signal(signal.SIGUSR1, before)
-    disturbance.result(WAIT)
+        disturbance.result(WAIT)
     conn.wait_for(RstStreamFrame, stream_id=3, error_code=CANCEL)
     begin = time.monotonic()
     conn.respond(5, 200, (), b"follower")
