@@ -25,6 +25,7 @@ class CleartextPool(HTTP2ConnectionPool):
         """There is nobody to offer anything to."""
 
     def speaks_http2(self, conn: HTTPConnection, protocols: Sequence[str]) -> bool:  # noqa: ARG002
+        # A connection without TLS has nothing to say about it, as that of SecurePool has.
         return "h2" in protocols
 
     def transport(self, sock: Any) -> Transport:

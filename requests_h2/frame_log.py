@@ -181,7 +181,10 @@ class _Direction:
 
 
 class LoggedEngine(Engine):
-    """Comes before a class of engine. The frame log must be set before there is any output."""
+    """Comes before a class of engine. The frame log must be set before there is any output.
+
+    What it calls is abstract in ``Engine``, of which type checkers warn, but not in that class.
+    """
 
     frame_log: FrameLog
 

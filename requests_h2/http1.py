@@ -25,5 +25,5 @@ def complement(raw: Any, register: Register) -> None:
             raw.connection_info = register.of_http1(conn, version_of(raw))
 
 
-def _refuse_priority(urgency: int = 3, incremental: bool = False) -> None:  # noqa: ARG001
+def _refuse_priority(urgency: int = 3, incremental: bool = False) -> None:  # noqa: ARG001  # as over HTTP/2
     raise io.UnsupportedOperation("PRIORITY_UPDATE needs HTTP/2, and this came over HTTP/1.1")

@@ -56,7 +56,7 @@ class HTTP2Plugin(TransportPlugin):  # type: ignore[misc]  # HTTPie has no types
         )
 
 
-class HTTPieHTTP2Adapter(HTTPieHTTPSAdapter, HTTP2Adapter):  # type: ignore[misc]
+class HTTPieHTTP2Adapter(HTTPieHTTPSAdapter, HTTP2Adapter):  # type: ignore[misc]  # as above
     """HTTPie's adapter over HTTP/2. Over HTTP/1.1 it does what HTTPie's own does.
 
     :param max_headers: of a response, more of which are an error; ``None`` or 0 for any number.

@@ -71,7 +71,7 @@ def _keep_request_hooks(session: requests.Session) -> None:
                     prepared.register_hook(event, hook)
         return prepared
 
-    session.prepare_request = prepare_request  # type: ignore[method-assign]
+    session.prepare_request = prepare_request  # type: ignore[method-assign]  # of this one
 
 
 def install(**options: Any) -> Installation:
@@ -200,7 +200,7 @@ def _current() -> Any:
 
 
 def _set(init: Any) -> None:
-    _SESSION.__init__ = init  # type: ignore[method-assign]
+    _SESSION.__init__ = init  # type: ignore[method-assign]  # what install() is
 
 
 def _unwrap() -> None:

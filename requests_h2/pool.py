@@ -363,6 +363,7 @@ class HTTP2ConnectionPool(HTTPConnectionPool):
             raise self._timed_out(lease, url) from error
 
     def _failure(self, lease: Lease, fault: StreamFault) -> HTTPError:  # noqa: ARG002
+        # CleartextPool adds to it what the lease tells.
         return to_urllib3(fault)
 
     def _stay_apart(self, lease: Lease) -> bool:
@@ -393,6 +394,7 @@ class SecurePool(HTTP2ConnectionPool, HTTPSConnectionPool):
         offer(conn, protocols)
 
     def speaks_http2(self, conn: HTTPConnection, protocols: Sequence[str]) -> bool:  # noqa: ARG002
+        # Nothing but ALPN decides here; it is CleartextPool that has to go by what was offered.
         return negotiated_h2(conn)
 
     def transport(self, sock: Any) -> Transport:

@@ -118,7 +118,7 @@ class Promises:
         :raises RemoteProtocolError: with the code that refuses it.
         """
         wanted = parent is not None and parent.exchange is not None and parent.open
-        if not wanted or not parent.exchange.wants_pushes():  # type: ignore[union-attr]
+        if not wanted or not parent.exchange.wants_pushes():  # type: ignore[union-attr]  # wanted
             raise RemoteProtocolError("a push that nobody asked for", ErrorCode.CANCEL)
         request = promised_request(fields, self._authority.scheme)
         if not self._authority.covers(request.authority):

@@ -186,9 +186,9 @@ class _Http1Body(Body):
         if raw.closed or raw._original_response is None:
             self.ended_at = time.monotonic()
             return
-        raw.release_conn = self._end  # type: ignore[method-assign]
+        raw.release_conn = self._end  # type: ignore[method-assign]  # of this one
         if raw.chunked:
-            raw._handle_chunk = self._chunk  # type: ignore[method-assign]
+            raw._handle_chunk = self._chunk  # type: ignore[method-assign]  # as above
 
     def look(self) -> None:
         raw = self._raw()

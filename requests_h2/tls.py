@@ -214,7 +214,7 @@ def _new_context(
 def _context_class() -> type:
     """What urllib3 makes contexts of: truststore and pyOpenSSL replace it."""
     replaceable: Any = urllib3.util.ssl_.SSLContext  # None without the module ssl
-    return replaceable  # type: ignore[no-any-return]
+    return replaceable  # type: ignore[no-any-return]  # a class, if anything
 
 
 def _stamp(path: str | None) -> tuple[int, ...]:

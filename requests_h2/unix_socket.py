@@ -57,14 +57,14 @@ class _UnixPool:
     @property
     def ConnectionCls(self) -> Any:  # noqa: N802  # urllib3's name
         """What the class has at this moment: vcrpy replaces it for a while."""
-        given = vars(self).get("ConnectionCls") or super().ConnectionCls  # type: ignore[misc]
+        given = vars(self).get("ConnectionCls") or super().ConnectionCls  # type: ignore[misc]  # of a pool
         made = self._made
         if made[0] is not given:
             made = self._made = given, _unix_class(given, self._uds)
         return made[1]
 
     @ConnectionCls.setter
-    def ConnectionCls(self, given: Any) -> None:  # noqa: N802
+    def ConnectionCls(self, given: Any) -> None:  # noqa: N802  # as above
         vars(self)["ConnectionCls"] = given
 
 

@@ -100,7 +100,7 @@ class _Watched:
     def connect(self: Any) -> None:
         witness = Witness()
         self._witnesses.append(witness)
-        super().connect()  # type: ignore[misc]
+        super().connect()  # type: ignore[misc]  # comes before a connection
         witness.handshake_done(self.sock)
         if not negotiated_h2(self):
             return
@@ -111,7 +111,7 @@ class _Watched:
             self.sock = _RecordingSocket(self.sock, witness)
 
     def _new_conn(self: Any) -> Any:
-        sock = super()._new_conn()  # type: ignore[misc]
+        sock = super()._new_conn()  # type: ignore[misc]  # as above
         # The class's own, as that of PySocks tells where the proxy has connected to.
         self._witnesses[-1].address = socket.socket.getpeername(sock)[:2]
         # A SOCKS proxy is done by now, and no proxy to urllib3's connection.
@@ -119,7 +119,7 @@ class _Watched:
         return sock
 
     def _tunnel(self: Any) -> None:
-        super()._tunnel()  # type: ignore[misc]
+        super()._tunnel()  # type: ignore[misc]  # as above
         self._witnesses[-1].reached_server = True
 
 

@@ -124,7 +124,7 @@ async def _serve_until_closed(pipe: Connection, pem: str) -> None:
         await asyncio.to_thread(_wait_for_end, pipe)
 
     pipe.send(port)
-    await serve(app, config, shutdown_trigger=closed)  # type: ignore[arg-type]
+    await serve(app, config, shutdown_trigger=closed)  # type: ignore[arg-type]  # plain ASGI
 
 
 def _wait_for_end(pipe: Connection) -> None:

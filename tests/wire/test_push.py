@@ -82,6 +82,15 @@ class Site:
         hold(conn)
 
 
+def the_only_push(session: requests.Session, started: Peer) -> requests_h2.PushedResponse:
+    """What a GET brings."""
+    seen: list[requests_h2.PushedResponse] = []
+    session.hooks["push"] = lambda push, **kwargs: seen.append(push)
+    session.get(started.url, timeout=WAIT)
+    (push,) = seen
+    return push
+
+
 def start(peer: StartPeer, site: Site) -> Peer:
     site.peer = started = peer(site)
     return started
@@ -534,10 +543,8 @@ def test_cancelling_what_has_come_takes_it_from_no_reader(pushing: Any, peer: St
         hold(conn)
 
     started = peer(script)
-    session, seen = pushing(), []
-    session.hooks["push"] = lambda push, **kwargs: seen.append(push)
-    session.get(started.url, timeout=WAIT)
-    (push,) = seen
+    session = pushing()
+    push = the_only_push(session, started)
     response = push.response(stream=True)
     parts = response.iter_content(1000)
     first = next(parts)
@@ -581,10 +588,7 @@ def test_a_push_that_never_comes(pushing: Any, peer: StartPeer) -> None:
 @pytest.mark.parametrize("wrong", ["3", (1,), (1, 2, 3), (1, "3"), 0, -1, True], ids=str)
 def test_a_timeout_that_cannot_be_claims_nothing(pushing: Any, peer: StartPeer, wrong: Any) -> None:
     started = start(peer, Site())
-    session, seen = pushing(), []
-    session.hooks["push"] = lambda push, **kwargs: seen.append(push)
-    session.get(started.url, timeout=WAIT)
-    (push,) = seen
+    push = the_only_push(pushing(), started)
     with pytest.raises(ValueError, match=r"[Tt]imeout"):
         push.response(timeout=wrong)
     assert not push.claimed
@@ -594,10 +598,7 @@ def test_a_timeout_that_cannot_be_claims_nothing(pushing: Any, peer: StartPeer, 
 @pytest.mark.parametrize("timeout", [Timeout(total=WAIT), Timeout(WAIT), Timeout(read=WAIT)])
 def test_timeouts_of_urllib3(pushing: Any, peer: StartPeer, timeout: Timeout) -> None:
     started = start(peer, Site())
-    session, seen = pushing(), []
-    session.hooks["push"] = lambda push, **kwargs: seen.append(push)
-    session.get(started.url, timeout=WAIT)
-    (push,) = seen
+    push = the_only_push(pushing(), started)
     assert push.response(timeout=timeout).content == b"body of /pushed"
 
 
@@ -614,10 +615,7 @@ def test_a_push_that_breaks_off_is_not_taken_for_complete(
         hold(conn)
 
     started = peer(script)
-    session, seen = pushing(), []
-    session.hooks["push"] = lambda push, **kwargs: seen.append(push)
-    session.get(started.url, timeout=WAIT)
-    (push,) = seen
+    push = the_only_push(pushing(), started)
     if stream:
         assert push.response(stream=True).status_code == 200
     with pytest.raises(requests.exceptions.ChunkedEncodingError, match="INTERNAL_ERROR"):
@@ -629,10 +627,7 @@ def test_a_push_that_breaks_off_is_not_taken_for_complete(
 
 def test_a_push_that_was_read_is_still_the_same_response(pushing: Any, peer: StartPeer) -> None:
     started = start(peer, Site())
-    session, seen = pushing(), []
-    session.hooks["push"] = lambda push, **kwargs: seen.append(push)
-    session.get(started.url, timeout=WAIT)
-    (push,) = seen
+    push = the_only_push(pushing(), started)
     response = push.response(stream=True)
     assert b"".join(response.iter_content(3)) == b"body of /pushed"
     with pytest.raises(RuntimeError, match="already consumed"):

@@ -24,7 +24,7 @@ from tests.support.peer import (
     StartPeer,
     hold,
 )
-from tests.support.threads import PROMPT, WAIT, background
+from tests.support.threads import PROMPT, WAIT, background, until
 
 MIB = 2**20
 CANCEL = 8
@@ -118,10 +118,11 @@ def test_frames_come_as_they_are_sent(session: requests.Session, peer: StartPeer
     future = start(session, started, "/", stream_id=1, stream=True)
     conn: PeerConnection = started.connection()
     conn.send_headers(1)
-    items = future.result(WAIT).raw.read_chunked()
+    raw = future.result(WAIT).raw
+    items, pump = raw.read_chunked(), raw.reader.connection._pump
     for frame in (b"a", b"", b"bc", b"", b""):
         item = background(lambda: next(items))
-        time.sleep(0.02)
+        until(lambda: pump._pumper != 0)  # it waits
         conn.send_data(1, frame)
         assert item.result(WAIT) == frame
     conn.send_headers(1, None, {"x-sum": "1"}, end_stream=True)
@@ -379,8 +380,9 @@ def test_what_an_upload_raises(session: requests.Session, peer: StartPeer) -> No
 
     def body() -> Iterator[bytes]:
         yield b"begin"
-        assert started.connection().send_headers(1) is None
-        time.sleep(0.05)
+        conn = started.connection()
+        assert conn.send_headers(1) is None
+        conn.channel.wait_until_delivered()
         yield b"more"
         raise error
 

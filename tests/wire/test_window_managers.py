@@ -30,7 +30,7 @@ from tests.support.peer import (
     promise,
     serve,
 )
-from tests.support.threads import PROMPT, WAIT, background, together
+from tests.support.threads import PROMPT, WAIT, background, together, until
 
 KIB, MIB = 1 << 10, 1 << 20
 GIB = 1 << 30
@@ -204,10 +204,8 @@ def test_it_is_told_when_its_reader_waits(
     items = response.raw.read_chunked()
     for count in range(1, 4):
         item = background(lambda: next(items))
-        deadline = time.monotonic() + WAIT
-        while [call[0] for call in recording.made[0].calls].count("blocked") < count:
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
+        calls = recording.made[0].calls
+        until(lambda: [call[0] for call in calls].count("blocked") == count)  # noqa: B023  # at once
         conn.send_data(1, b"x")
         assert item.result(WAIT) == b"x"
     assert [call[0] for call in recording.made[0].calls] == ["blocked", "read"] * 3
