@@ -78,7 +78,7 @@ def _server_process(pem: str) -> Iterator[int]:
         ours.close()
         process.join(STOP_LIMIT)
         if process.is_alive():
-            process.terminate()
+            process.kill()  # which cannot be ignored, so the next wait has an end
             process.join()
         process.close()
 

@@ -36,11 +36,9 @@ def test_sending(
     example: Example,
     session: requests.Session,
     peer: StartPeer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("report.pdf").write_bytes(bytes(100_000))
+    (folder / "report.pdf").write_bytes(bytes(100_000))
     done = example(peer(serve(answer)).url, session=session)
     assert done["created"].json() == {"name": "lamp"}
     assert done["uploaded"].content == bytes(100_000)
@@ -50,14 +48,12 @@ def test_receiving_much(
     example: Example,
     session: requests.Session,
     peer: StartPeer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     body = bytes(range(256)) * 1000
     started = peer(serve(lambda request: (200, {}, body)))
     example(started.url, session=session)
-    assert Path("large.bin").read_bytes() == body
+    assert (folder / "large.bin").read_bytes() == body
 
 
 def silent(conn: PeerConnection) -> None:
