@@ -59,7 +59,7 @@ class Options(NamedTuple):
             raise ValueError(f"initial_window_size must be 1 to {MAX_WINDOW}, not {size!r}")
         manager = self.window_manager
         is_class = isinstance(manager, type)
-        if is_class and not issubclass(manager, FlowControlManager):  # type: ignore[arg-type]
+        if is_class and not issubclass(manager, FlowControlManager):  # type: ignore[arg-type]  # a class
             raise TypeError(f"{manager!r} is no subclass of FlowControlManager")
         if manager is not None and not callable(manager):
             raise TypeError(f"window_manager must be a class or a function, not {manager!r}")
